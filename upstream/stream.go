@@ -2,48 +2,269 @@ package upstream
 
 import (
 	"context"
-	"errors"
+	"crypto/tls"
 	"io"
+	"net"
+	"sync"
+	"time"
 
+	"stanzagate/internal/ns"
 	"stanzagate/internal/xmlframe"
 )
 
+// writeTimeout is how long one Send may take before the connection counts as dead.
+const writeTimeout = 30 * time.Second
+
 // Stream is one XML stream to a server. One goroutine calls Recv in a loop; any goroutine may call the other methods.
-// It ends by Close, by Cut, or when Recv returns an error.
-type Stream struct{}
+// It ends by Close, by Cut, or when Recv returns an error; whoever opened it makes sure that one of them happens.
+type Stream struct {
+	// immutable after newStream
+	d       *Dialer
+	dom     *Domain
+	writing chan struct{} // capacity 1: held by who writes, so that elements and the closing tag keep their order
+	restart chan struct{} // capacity 1: Restart tells Recv that a new stream header is expected
+	over    chan struct{} // closed by shut
+	read    chan struct{} // closed by Recv with its last error
 
-// Header returns what the server's present stream header said.
-func (s *Stream) Header() Header { return Header{} }
+	// owned by the goroutine that calls Recv
+	first    *xmlframe.Element // features that Open or a redirect read already
+	awaiting bool              // SASL has succeeded: the next root is a new stream
+	features bool              // the next element must be the features
+	ended    error             // what Recv returns from now on
 
-// Scope returns what received elements inherit from the server's stream header.
-func (s *Stream) Scope() *xmlframe.Scope { return nil }
-
-// Recv returns what the server sent next. The first Event after Open and after Restart is the features element.
-// It returns io.EOF after </stream:stream>, a *StreamError, or an *Error.
-func (s *Stream) Recv() (Event, error) { return Event{}, io.EOF }
-
-// Admit decides what becomes of an element from the browser and appends its bytes for the server to dst.
-func (s *Stream) Admit(dst []byte, el xmlframe.Element) (Admission, error) {
-	return Admission{Action: Refuse}, nil
+	mu sync.Mutex
+	// guarded by mu
+	link   *link
+	lang   string          // of our header
+	out    *xmlframe.Scope // our header's declarations
+	p      progress
+	shown  []byte             // the features that the browser knows, until it begins to log in
+	closed bool               // no more is written: our closing tag is out, or the stream is shut
+	cancel context.CancelFunc // of a redirect that is being followed
+	client Opening            // what Open was asked for
 }
 
-// Send writes complete, admitted elements in one write with a deadline.
-func (s *Stream) Send(b []byte) error { return errors.ErrUnsupported }
+func newStream(d *Dialer, dom *Domain, o Opening, l *link, el xmlframe.Element) *Stream {
+	return &Stream{
+		d: d, dom: dom, link: l, first: &el, lang: o.Lang, out: ClientScope(o.Lang), client: o,
+		writing: make(chan struct{}, 1), restart: make(chan struct{}, 1),
+		over: make(chan struct{}), read: make(chan struct{}),
+	}
+}
+
+// Header returns what the server's present stream header said.
+func (s *Stream) Header() Header {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.link.header
+}
+
+// Scope returns what received elements inherit from the server's stream header.
+func (s *Stream) Scope() *xmlframe.Scope {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.link.scope
+}
+
+// Addr returns host:port of the server that answers.
+func (s *Stream) Addr() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.link.addr
+}
+
+// TLS returns how the connection is secured, nil if it is not (UP-022). The caller must not change it.
+func (s *Stream) TLS() *tls.ConnectionState {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.link.tls
+}
+
+// Recv returns what the server sent next. The first Event after Open and after Restart is the features element.
+// It returns io.EOF after </stream:stream>, a *StreamError, or an *Error. Recv never writes while the stream is open; when
+// it ends by what the server did, Recv says so to the server and closes the connection.
+func (s *Stream) Recv() (Event, error) {
+	if s.ended != nil {
+		return Event{}, s.ended
+	}
+	el, err := s.next()
+	if err != nil {
+		return Event{}, s.finish(err)
+	}
+	return Event{Kind: KindElement, Element: el}, nil
+}
+
+func (s *Stream) next() (xmlframe.Element, error) {
+	for {
+		if s.first != nil {
+			el := *s.first
+			s.first = nil
+			return s.offer(el), nil
+		}
+		l := s.current()
+		if s.awaiting {
+			if err := s.awaitRoot(l); err != nil {
+				return xmlframe.Element{}, s.readError(l, err)
+			}
+		}
+		tok, err := l.rd.next()
+		if err != nil {
+			return xmlframe.Element{}, s.readError(l, err)
+		}
+		switch tok.Kind {
+		case xmlframe.Header:
+			if err := s.accept(l, tok); err != nil {
+				return xmlframe.Element{}, s.readError(l, err)
+			}
+			continue
+		case xmlframe.End:
+			return xmlframe.Element{}, io.EOF
+		}
+		el := tok.Element
+		switch {
+		case el.Is(ns.Stream, "error"):
+			if err := s.streamError(el); err != nil {
+				return xmlframe.Element{}, err
+			}
+			continue
+		case isFeatures(el):
+			if err := checkFeatures(readFeatures(el)); err != nil {
+				return xmlframe.Element{}, s.readError(l, err)
+			}
+			s.features = false
+			return s.offer(el), nil
+		case s.features:
+			return xmlframe.Element{}, s.readError(l, &fault{"bad-format", "first element is not the features"})
+		}
+		s.watch(el)
+		return el, nil
+	}
+}
+
+func (s *Stream) current() *link {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.link
+}
+
+// awaitRoot deals with what comes between SASL success and the new stream header. A server that is in a hurry may send it
+// before Restart; it waits until then. Anything else belongs to the old stream: an error, or its end.
+func (s *Stream) awaitRoot(l *link) error {
+	fresh, err := l.rd.newRoot()
+	if err != nil || !fresh {
+		return err
+	}
+	select {
+	case <-s.restart:
+	case <-s.over:
+		return net.ErrClosed
+	}
+	l.rd.restart()
+	s.awaiting = false
+	return nil
+}
+
+func (s *Stream) accept(l *link, tok xmlframe.Token) error {
+	h, err := readHeader(tok.Element, s.dom.Name, l.tls != nil)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l.header, l.scope = h, l.rd.scan.Scope()
+	s.features = true
+	return nil
+}
+
+// offer notes what the features say and returns them as the browser may see them.
+func (s *Stream) offer(el xmlframe.Element) xmlframe.Element {
+	f := readFeatures(el)
+	shown := filterFeatures(el)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.p.learn(f)
+	if !s.p.begun {
+		s.shown = append(s.shown[:0], shown.Raw...)
+	}
+	return shown
+}
+
+func (s *Stream) watch(el xmlframe.Element) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.p.saw(el) {
+		s.awaiting = true
+	}
+}
+
+// readError makes the error of a failed read. A fault in the XML keeps its condition; all else is a dead connection.
+func (s *Stream) readError(l *link, err error) error {
+	if conditionOf(err) == "" {
+		err = &lost{err}
+	}
+	return &Error{Op: OpRead, Addr: l.addr, Err: err}
+}
+
+// Send writes complete, admitted elements in one write with a deadline. After an error the stream is lost.
+func (s *Stream) Send(b []byte) error {
+	s.writing <- struct{}{}
+	defer func() { <-s.writing }()
+	return s.write(b, time.Now().Add(writeTimeout))
+}
+
+// write needs the writing token.
+func (s *Stream) write(b []byte, deadline time.Time) error {
+	s.mu.Lock()
+	l, closed := s.link, s.closed
+	s.mu.Unlock()
+	if closed {
+		return &Error{Op: OpWrite, Addr: l.addr, Err: net.ErrClosed}
+	}
+	err := l.conn.SetWriteDeadline(deadline)
+	if err == nil {
+		_, err = l.conn.Write(b)
+	}
+	if err != nil {
+		// Part of an element may be out: nothing more can be said on this connection.
+		l.cut()
+		return &Error{Op: OpWrite, Addr: l.addr, Err: &lost{err}}
+	}
+	return nil
+}
 
 // Restart opens a new stream on the same connection (RFC 6120 §4.3.3). It fails unless Restartable.
-func (s *Stream) Restart(o Opening) error { return errors.ErrUnsupported }
+func (s *Stream) Restart(o Opening) error {
+	s.writing <- struct{}{}
+	defer func() { <-s.writing }()
+	s.mu.Lock()
+	if !s.p.restartable {
+		s.mu.Unlock()
+		return errNotRestartable
+	}
+	s.p.restartable = false
+	s.lang, s.out = o.Lang, ClientScope(o.Lang)
+	encrypted := s.link.tls != nil
+	s.mu.Unlock()
+	s.restart <- struct{}{} // never blocks: one restart per SASL success
+	o.Domain = s.dom.Name
+	return s.write(appendHeader(nil, o.Domain, headerFrom(o, encrypted), o.Lang), time.Now().Add(writeTimeout))
+}
 
-// Restartable reports whether SASL has succeeded and no restart has followed yet.
-func (s *Stream) Restartable() bool { return false }
-
-// Authenticated reports whether SASL has succeeded.
-func (s *Stream) Authenticated() bool { return false }
-
-// Resumable reports whether the browser itself holds a resumable XEP-0198 session: cut, never close, when it is lost.
-func (s *Stream) Resumable() bool { return false }
-
-// Close ends the stream cleanly (RFC 6120 §4.4): Recv goes on until the server has closed too or ctx ends.
-func (s *Stream) Close(ctx context.Context) error { return nil }
-
-// Cut drops the connection without a word, so that the server keeps a resumable session.
-func (s *Stream) Cut() error { return nil }
+// KeepAlive writes one space (RFC 6120 §4.6.1) on a bound stream and does nothing on any other, since white space is
+// forbidden while TLS and SASL are negotiated (UP-030). It never blocks: a write that is under way proves as much.
+// UP-115: writes are whole elements, so the space is always between them.
+func (s *Stream) KeepAlive() error {
+	s.mu.Lock()
+	idle := s.p.bound && !s.closed
+	s.mu.Unlock()
+	if !idle {
+		return nil
+	}
+	select {
+	case s.writing <- struct{}{}:
+	default:
+		return nil
+	}
+	defer func() { <-s.writing }()
+	return s.write([]byte{' '}, time.Now().Add(writeTimeout))
+}

@@ -1,0 +1,168 @@
+package upstream
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"time"
+
+	"stanzagate/internal/xmlframe"
+)
+
+const (
+	closeTimeout = 5 * time.Second // how long Close waits for the server (UP-040)
+	byeTimeout   = time.Second     // how long a last word may take when the server ended the stream
+)
+
+// Close ends the stream cleanly (RFC 6120 §4.4): Recv goes on until the server has closed too, ctx ends, or 5 s are over.
+// It returns ctx's error if ctx ended first. It must not be called by the goroutine that has Recv to call, unless Recv has
+// returned an error.
+func (s *Stream) Close(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, closeTimeout)
+	defer cancel()
+	defer s.shut(true)
+	select {
+	case s.writing <- struct{}{}:
+	case <-s.over:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	deadline, _ := ctx.Deadline()
+	err := s.write([]byte(closingTag), deadline)
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
+	<-s.writing
+	if err != nil {
+		return nil // closed already, or dead
+	}
+	select {
+	case <-s.read:
+	case <-s.over:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	return nil
+}
+
+// Cut drops the connection without a word, so that the server keeps a resumable session.
+func (s *Stream) Cut() error {
+	s.shut(false)
+	return nil
+}
+
+// shut closes the connection; polite says whether TLS may say goodbye. Only the first call counts.
+func (s *Stream) shut(polite bool) {
+	s.mu.Lock()
+	select {
+	case <-s.over:
+		s.mu.Unlock()
+		return
+	default:
+	}
+	s.closed = true
+	close(s.over)
+	l, cancel := s.link, s.cancel
+	s.mu.Unlock()
+	if cancel != nil {
+		cancel()
+	}
+	if polite {
+		l.close()
+	} else {
+		l.cut()
+	}
+	if s.d.cfg.Metrics != nil {
+		s.d.cfg.Metrics.StreamEnded()
+	}
+}
+
+// cut closes TCP under TLS.
+func (l *link) cut() {
+	if tc, ok := l.conn.(*tls.Conn); ok {
+		_ = tc.NetConn().Close()
+		return
+	}
+	_ = l.conn.Close()
+}
+
+// finish ends the stream for the reason that Recv found, answers the server (UP-041, UP-042, UP-043) and returns what
+// Recv says.
+func (s *Stream) finish(err error) error {
+	s.ended = err
+	var se *StreamError
+	if errors.As(err, &se) {
+		s.ended = io.EOF
+	}
+	if c := conditionOf(err); c != "" {
+		s.bye(appendStreamError(nil, c))
+	} else if errors.Is(s.ended, io.EOF) {
+		s.bye([]byte(closingTag))
+	}
+	close(s.read)
+	s.shut(true)
+	return err
+}
+
+// bye writes a last word unless ours is out already or somebody is stuck in a write.
+func (s *Stream) bye(b []byte) {
+	select {
+	case s.writing <- struct{}{}:
+		_ = s.write(b, time.Now().Add(byeTimeout))
+		s.mu.Lock()
+		s.closed = true
+		s.mu.Unlock()
+		<-s.writing
+	default:
+	}
+}
+
+// streamError deals with a stream error of the server: a redirect that the browser need not notice is followed, anything
+// else is returned.
+func (s *Stream) streamError(el xmlframe.Element) error {
+	se, other := parseStreamError(el)
+	if se.Condition != seeOtherHost {
+		return se
+	}
+	if s.follow(other) {
+		return nil
+	}
+	// WS-046: where to is not the browser's business. Its login is lost with the stream; it is told to begin again.
+	return &StreamError{Condition: "reset", Raw: rawStreamError("reset")}
+}
+
+// follow moves to another server. It works as long as the browser has not begun to log in and what it knows of the
+// server stays true. It runs in Recv and writes only to the new connection.
+func (s *Stream) follow(elsewhere string) bool {
+	ctx, cancel := context.WithTimeout(context.Background(), s.d.cfg.ConnectTimeout)
+	defer cancel()
+	s.mu.Lock()
+	if s.closed || s.p.begun || s.p.authenticated {
+		s.mu.Unlock()
+		return false
+	}
+	s.cancel = cancel
+	o := s.client
+	s.mu.Unlock()
+	l, el, err := s.d.establish(ctx, s.dom, o, elsewhere)
+	if err != nil {
+		s.d.failed(opOf(err))
+		return false
+	}
+	f, same := readFeatures(el), filterFeatures(el)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.cancel = nil
+	if s.closed || s.p.begun || !bytes.Equal(same.Raw, s.shown) {
+		go l.close() // not under mu; bounded by crypto/tls
+		return false
+	}
+	old := s.link
+	s.link = l
+	s.p.learn(f)
+	go old.close()
+	return true
+}

@@ -1,0 +1,268 @@
+package upstream
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"stanzagate/internal/ns"
+	"stanzagate/internal/xmlframe"
+)
+
+// link is one connection to a server, with a stream open on it. A Stream may change its link (a redirect), so
+// all that belongs to a connection is here.
+type link struct {
+	conn net.Conn // TCP, or TLS over it
+	addr string
+	tls  *tls.ConnectionState // nil for a plain connection
+	rd   *reader              // owned by who reads: Open, then Recv
+
+	header Header
+	scope  *xmlframe.Scope
+}
+
+// closeLink closes the connection; TLS says close_notify first, with a deadline of its own (crypto/tls).
+func (l *link) close() { _ = l.conn.Close() }
+
+// establish finds, connects, secures and opens: it returns a link whose reader stands right behind the stream header, and
+// the features element, which is valid until the next read. Redirects are followed (UP-044).
+func (d *Dialer) establish(ctx context.Context, dom *Domain, o Opening, elsewhere string) (*link, xmlframe.Element, error) {
+	for redirects := 0; ; redirects++ {
+		targets, err := d.redirected(ctx, dom, elsewhere)
+		if err != nil {
+			return nil, xmlframe.Element{}, &Error{Op: OpResolve, Err: err}
+		}
+		l, el, err := d.tryAll(ctx, dom, o, targets)
+		var see *redirect
+		if !errors.As(err, &see) {
+			return l, el, err
+		}
+		if redirects == maxRedirects {
+			return nil, xmlframe.Element{}, &Error{Op: OpNegotiate, Err: errRedirects}
+		}
+		elsewhere = see.host
+	}
+}
+
+// tryAll tries the targets until one has a stream open. A server that answers with a stream error has answered: the
+// others are not asked, unless it only cannot serve now.
+func (d *Dialer) tryAll(ctx context.Context, dom *Domain, o Opening, targets []target) (*link, xmlframe.Element, error) {
+	var errs error
+	for len(targets) > 0 {
+		conn, t, rest, err := d.race(ctx, dom, targets)
+		if err != nil {
+			return nil, xmlframe.Element{}, errors.Join(errs, err)
+		}
+		l, el, err := d.openOn(ctx, dom, o, conn, t, len(rest) > 0)
+		if err == nil {
+			return l, el, nil
+		}
+		_ = conn.Close()
+		var see *redirect
+		var se *StreamError
+		if errors.As(err, &see) || errors.As(err, &se) && !passing[se.Condition] {
+			return nil, xmlframe.Element{}, err
+		}
+		errs = errors.Join(errs, err)
+		targets = rest
+	}
+	return nil, xmlframe.Element{}, errs
+}
+
+// passing are the stream errors that concern one server of a domain rather than the domain (RFC 6120 §4.9.3).
+var passing = map[string]bool{
+	"connection-timeout": true, "internal-server-error": true, "remote-connection-failed": true, "reset": true,
+	"resource-constraint": true, "system-shutdown": true,
+}
+
+// openOn opens the stream on a fresh TCP connection. With spare targets left it uses half of the time that is left, so
+// that a server which accepts and then stays silent does not use it all.
+func (d *Dialer) openOn(ctx context.Context, dom *Domain, o Opening, conn net.Conn, t target, spare bool) (*link, xmlframe.Element, error) {
+	deadline, _ := ctx.Deadline()
+	if spare {
+		deadline = time.Now().Add(time.Until(deadline) / 2)
+	}
+	ctx, cancel := context.WithDeadline(ctx, deadline)
+	defer cancel()
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
+	defer stop()
+	n := &negotiation{d: d, dom: dom, o: o, l: &link{conn: conn, addr: t.addr()}}
+	el, err := n.run(ctx, t.direct)
+	if err != nil {
+		var e *Error
+		var se *StreamError
+		if !errors.As(err, &e) && !errors.As(err, &se) {
+			err = &Error{Op: OpNegotiate, Addr: t.addr(), Err: err}
+		}
+		if ctx.Err() != nil {
+			err = fmt.Errorf("%w: %w", err, context.Cause(ctx))
+		}
+		return nil, xmlframe.Element{}, err
+	}
+	if !stop() {
+		return nil, xmlframe.Element{}, &Error{Op: OpNegotiate, Addr: t.addr(), Err: context.Cause(ctx)}
+	}
+	return n.l, el, nil
+}
+
+// negotiation brings one connection from its first byte to the features that the browser may see.
+type negotiation struct {
+	d   *Dialer
+	dom *Domain
+	o   Opening
+	l   *link
+}
+
+func (n *negotiation) run(ctx context.Context, direct bool) (xmlframe.Element, error) {
+	if n.dom.proxy != proxyOff {
+		// UP-116: the very first bytes, before TLS, in one write.
+		if err := n.write(appendProxyHeader(nil, n.dom.proxy, n.o.Client, n.o.Local)); err != nil {
+			return xmlframe.Element{}, err
+		}
+	}
+	if direct {
+		if err := n.secure(ctx, true); err != nil {
+			return xmlframe.Element{}, err
+		}
+		return n.open()
+	}
+	n.l.rd = newReader(n.l.conn, n.d.cfg.Limits)
+	el, err := n.open()
+	if err != nil || n.dom.security == tlsNone {
+		return el, err
+	}
+	if !readFeatures(el).startTLS {
+		if n.dom.security == tlsOptional {
+			return el, nil
+		}
+		// UP-012: no offer is no reason to go on in the clear.
+		return xmlframe.Element{}, &Error{Op: OpTLS, Addr: n.l.addr, Err: errNoTLS}
+	}
+	if err := n.startTLS(ctx); err != nil {
+		return xmlframe.Element{}, err
+	}
+	return n.open()
+}
+
+var (
+	errNoTLS      = errors.New("server offers no STARTTLS")
+	errTLSRefused = errors.New("server refused STARTTLS")
+)
+
+// startTLS upgrades the connection (RFC 6120 §5.4).
+func (n *negotiation) startTLS(ctx context.Context) error {
+	if err := n.write([]byte(startTLS)); err != nil {
+		return err
+	}
+	tok, err := n.l.rd.next()
+	switch {
+	case err != nil:
+		return n.broken(err)
+	case tok.Kind != xmlframe.Child || !tok.Element.Is(ns.TLS, "proceed"):
+		return &Error{Op: OpTLS, Addr: n.l.addr, Err: errTLSRefused}
+	}
+	// UP-013: what came in the clear behind <proceed/> is an injection, and must not be read as if it came over TLS.
+	n.l.rd.drop()
+	return n.secure(ctx, false)
+}
+
+// secure does the handshake. UP-014: the reader starts anew, nothing learnt in the clear remains.
+func (n *negotiation) secure(ctx context.Context, direct bool) error {
+	tc, err := n.d.secure(ctx, n.dom, n.l.conn, direct)
+	if err != nil {
+		return &Error{Op: OpTLS, Addr: n.l.addr, Err: err}
+	}
+	state := tc.ConnectionState()
+	n.l.tls = &state
+	n.l.conn = tc
+	n.l.rd = newReader(tc, n.d.cfg.Limits)
+	n.l.header, n.l.scope = Header{}, nil
+	return nil
+}
+
+// open sends our header and reads the server's, then its features.
+func (n *negotiation) open() (xmlframe.Element, error) {
+	encrypted := n.l.tls != nil
+	if err := n.write(appendHeader(nil, n.o.Domain, headerFrom(n.o, encrypted), n.o.Lang)); err != nil {
+		return xmlframe.Element{}, err
+	}
+	tok, err := n.l.rd.next()
+	if err != nil {
+		return xmlframe.Element{}, n.broken(err)
+	}
+	if err := n.l.accept(tok, n.o.Domain); err != nil {
+		return xmlframe.Element{}, n.broken(err)
+	}
+	if tok, err = n.l.rd.next(); err != nil {
+		return xmlframe.Element{}, n.broken(err)
+	}
+	el, err := n.features(tok)
+	if err != nil {
+		return xmlframe.Element{}, n.broken(err)
+	}
+	return el, nil
+}
+
+// accept takes the server's stream header.
+func (l *link) accept(tok xmlframe.Token, domain string) error {
+	if tok.Kind != xmlframe.Header {
+		return &fault{"bad-format", "no stream header"}
+	}
+	h, err := readHeader(tok.Element, domain, l.tls != nil)
+	if err != nil {
+		return err
+	}
+	l.header, l.scope = h, l.rd.scan.Scope()
+	return nil
+}
+
+func (n *negotiation) features(tok xmlframe.Token) (xmlframe.Element, error) {
+	el := tok.Element
+	switch {
+	case tok.Kind == xmlframe.End:
+		return el, errors.New("server closed the stream")
+	case el.Is(ns.Stream, "error"):
+		se, other := parseStreamError(el)
+		if se.Condition == seeOtherHost {
+			return el, &redirect{host: other}
+		}
+		return el, se
+	case !isFeatures(el):
+		return el, &fault{"bad-format", "first element is not the features"}
+	}
+	return el, checkFeatures(readFeatures(el))
+}
+
+// checkFeatures refuses features that leave no way on: one is required that we do not know, and nothing else is there
+// (UP-027).
+func checkFeatures(f features) error {
+	if f.unknownNeed && !f.login && !f.startTLS {
+		return &fault{"unsupported-feature", "server requires a feature that is not known here"}
+	}
+	return nil
+}
+
+// broken tells the server what is wrong with what it sent, if anything is (UP-043), and makes the error of Open.
+func (n *negotiation) broken(err error) error {
+	var see *redirect
+	var se *StreamError
+	switch {
+	case errors.As(err, &see), errors.As(err, &se):
+		_ = n.write([]byte(closingTag)) // UP-042
+		return err
+	}
+	if c := conditionOf(err); c != "" {
+		_ = n.write(appendStreamError(nil, c))
+	}
+	return &Error{Op: OpNegotiate, Addr: n.l.addr, Err: err}
+}
+
+func (n *negotiation) write(b []byte) error {
+	if _, err := n.l.conn.Write(b); err != nil {
+		return &Error{Op: OpWrite, Addr: n.l.addr, Err: &lost{err}}
+	}
+	return nil
+}
