@@ -1,0 +1,154 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+)
+
+const ejabberdConfig = `hosts: [ejabberd.test, anon.ejabberd.test]
+loglevel: info
+certfiles: ["%[1]s"]
+auth_method: internal
+auth_password_format: scram
+host_config:
+  anon.ejabberd.test:
+    auth_method: [anonymous]
+    anonymous_protocol: sasl_anon
+listen:
+  - {port: %[2]d, ip: "127.0.0.1", module: ejabberd_c2s, max_stanza_size: 262144, shaper: none, access: c2s, starttls: true}
+  - {port: %[3]d, ip: "127.0.0.1", module: ejabberd_c2s, max_stanza_size: 262144, shaper: none, access: c2s, tls: true}
+  - port: %[4]d
+    ip: "127.0.0.1"
+    module: ejabberd_http
+    request_handlers:
+      /http-bind: mod_bosh
+      /xmpp-websocket: ejabberd_http_ws
+      /api: mod_http_api
+s2s_access: none
+acl: {local: {user_regexp: ""}, loopback: {ip: [127.0.0.0/8]}}
+access_rules: {c2s: [allow], local: [{allow: local}], register: [allow]}
+api_permissions:
+  test: {from: mod_http_api, who: {access: {allow: {acl: loopback}}}, what: ["register"]}
+shaper: {}
+shaper_rules: {max_user_sessions: 100}
+modules:
+  mod_bosh: {}
+  mod_disco: {}
+  mod_ping: {}
+  mod_roster: {}
+  mod_stream_mgmt: {resend_on_timeout: if_offline, resume_timeout: 300}
+  mod_version: {}
+`
+
+// startEjabberd runs the Erlang VM directly: the distribution's wrapper would switch users and leave epmd behind.
+func startEjabberd() (*server, error) {
+	erl, err := exec.LookPath("erl")
+	if err != nil {
+		return nil, fmt.Errorf("erlang: %w", errMissing)
+	}
+	lib, err := packageFile("ejabberd", "/ebin")
+	if err != nil {
+		return nil, err
+	}
+	dir, err := serverDir("ejabberd")
+	if err != nil {
+		return nil, err
+	}
+	ports, err := freePorts(3)
+	if err != nil {
+		return nil, err
+	}
+	ca, err := testCA()
+	if err != nil {
+		return nil, err
+	}
+	cert, err := ca.issue(dir, "cert", false, false, "ejabberd.test", "anon.ejabberd.test")
+	if err != nil {
+		return nil, err
+	}
+	cfg := filepath.Join(dir, "ejabberd.yml")
+	if err := os.WriteFile(cfg, fmt.Appendf(nil, ejabberdConfig, cert.both, ports[0], ports[1], ports[2]), 0o600); err != nil {
+		return nil, err
+	}
+	log := filepath.Join(dir, "ejabberd.log")
+	env := []string{
+		"HOME=" + dir, "EJABBERD_CONFIG_PATH=" + cfg, "EJABBERD_LOG_PATH=" + log,
+		"EJABBERD_PID_PATH=" + filepath.Join(dir, "ejabberd.pid"), "ERL_LIBS=" + filepath.Dir(filepath.Dir(lib)),
+		"ERL_CRASH_DUMP=" + filepath.Join(dir, "erl_crash.dump"),
+	}
+	p, err := startProcess("ejabberd", dir, env, erl, "-noinput", "-noshell", "-start_epmd", "false", "-dist_listen", "false",
+		"-mnesia", "dir", fmt.Sprintf("%q", filepath.Join(dir, "mnesia")), "-s", "ejabberd")
+	if err != nil {
+		return nil, err
+	}
+	p.logs = []string{log}
+	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
+	defer cancel()
+	for _, port := range ports {
+		if err := until(ctx, "listener", p, listening(port)); err != nil {
+			return nil, err
+		}
+	}
+	if err := ejabberdAccounts(ctx, p, ports[2]); err != nil {
+		return nil, err
+	}
+	return &server{
+		name: "ejabberd", domain: "ejabberd.test", anonymous: "anon.ejabberd.test", streamMgmt: true,
+		mechanisms: []string{"PLAIN", "SCRAM-SHA-1"},
+		port:       ports[0], tlsPort: ports[1], procs: []*process{p},
+		native: nativeURLs(ports[2]),
+	}, nil
+}
+
+// ejabberdAccounts registers the accounts over the HTTP API, which starts answering a moment after its port opens.
+func ejabberdAccounts(ctx context.Context, p *process, port int) error {
+	var wg sync.WaitGroup
+	errs := make(chan error, accountsPerServer)
+	turns := make(chan struct{}, 4)
+	for n := range accountsPerServer {
+		wg.Go(func() {
+			turns <- struct{}{}
+			defer func() { <-turns }()
+			body := fmt.Appendf(nil, `{"user":%q,"host":"ejabberd.test","password":%q}`, accountName(n), password)
+			errs <- until(ctx, "registration of "+accountName(n), p, func() bool {
+				resp, err := http.Post(fmt.Sprintf("http://127.0.0.1:%d/api/register", port), "application/json", bytes.NewReader(body))
+				if err != nil {
+					return false
+				}
+				resp.Body.Close()
+				return resp.StatusCode == http.StatusOK || resp.StatusCode == http.StatusConflict
+			})
+		})
+	}
+	wg.Wait()
+	close(errs)
+	for err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// packageFile finds the first file of a Debian package whose path ends in suffix.
+func packageFile(pkg, suffix string) (string, error) {
+	out, err := exec.Command("dpkg", "-L", pkg).Output()
+	if err != nil {
+		return "", fmt.Errorf("package %s: %w", pkg, errMissing)
+	}
+	for line := range strings.Lines(string(out)) {
+		if line = strings.TrimSpace(line); strings.HasSuffix(line, suffix) {
+			return line, nil
+		}
+	}
+	return "", fmt.Errorf("package %s has no %s: %w", pkg, suffix, errMissing)
+}
