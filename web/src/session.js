@@ -71,7 +71,7 @@ export class Session {
     c.addHandler((m) => { this.#message(m); return true; }, null, 'message');
     c.addHandler((p) => { this.#presence(p); return true; }, null, 'presence');
     c.send($pres());
-    this.#o.onState('online', `Connected over ${names[this.#kinds[0]]}`);
+    this.#o.onState('online', `Online · ${names[this.#kinds[0]]}`);
   }
 
   #down() {
