@@ -1,0 +1,7 @@
+package bosh
+
+// record is what the store keeps of a session: counters, never a payload.
+type record struct {
+	n        uint64 // counts the records of a session on this replica
+	counters string // encoded; the store knows nothing of it
+}
