@@ -14,13 +14,14 @@ import (
 	"sync"
 )
 
-const ejabberdConfig = `hosts: [ejabberd.test, anon.ejabberd.test]
+// ejabberdConfig has the arguments: certificate, three ports, domain, further modules.
+const ejabberdConfig = `hosts: [%[5]s, anon.%[5]s]
 loglevel: info
 certfiles: ["%[1]s"]
 auth_method: internal
 auth_password_format: scram
 host_config:
-  anon.ejabberd.test:
+  anon.%[5]s:
     auth_method: [anonymous]
     anonymous_protocol: sasl_anon
 listen:
@@ -39,7 +40,7 @@ access_rules: {c2s: [allow], local: [{allow: local}], register: [allow]}
 api_permissions:
   test: {from: mod_http_api, who: {access: {allow: {acl: loopback}}}, what: ["register"]}
 shaper: {}
-shaper_rules: {max_user_sessions: 100}
+shaper_rules: {max_user_sessions: 5000}
 modules:
   mod_bosh: {}
   mod_disco: {}
@@ -47,10 +48,22 @@ modules:
   mod_roster: {}
   mod_stream_mgmt: {resend_on_timeout: if_offline, resume_timeout: 300}
   mod_version: {}
-`
+%[6]s`
 
-// startEjabberd runs the Erlang VM directly: the distribution's wrapper would switch users and leave epmd behind.
+// startEjabberd runs the installed ejabberd.
 func startEjabberd() (*server, error) {
+	return runEjabberd(ejabberdVersion{name: "ejabberd", domain: "ejabberd.test"})
+}
+
+// ejabberdVersion is what differs between the ejabberds of the tests.
+type ejabberdVersion struct {
+	name, domain string
+	paths        []string // further arguments of the Erlang VM
+	modules      string   // further lines of modules
+}
+
+// runEjabberd runs the Erlang VM directly: the distribution's wrapper would switch users and leave epmd behind.
+func runEjabberd(v ejabberdVersion) (*server, error) {
 	erl, err := exec.LookPath("erl")
 	if err != nil {
 		return nil, fmt.Errorf("erlang: %w", errMissing)
@@ -59,7 +72,7 @@ func startEjabberd() (*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	dir, err := serverDir("ejabberd")
+	dir, err := serverDir(v.name)
 	if err != nil {
 		return nil, err
 	}
@@ -71,12 +84,13 @@ func startEjabberd() (*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	cert, err := ca.issue(dir, "cert", false, false, "ejabberd.test", "anon.ejabberd.test")
+	cert, err := ca.issue(dir, "cert", false, false, v.domain, "anon."+v.domain)
 	if err != nil {
 		return nil, err
 	}
 	cfg := filepath.Join(dir, "ejabberd.yml")
-	if err := os.WriteFile(cfg, fmt.Appendf(nil, ejabberdConfig, cert.both, ports[0], ports[1], ports[2]), 0o600); err != nil {
+	config := fmt.Sprintf(ejabberdConfig, cert.both, ports[0], ports[1], ports[2], v.domain, v.modules)
+	if err := os.WriteFile(cfg, []byte(config), 0o600); err != nil {
 		return nil, err
 	}
 	log := filepath.Join(dir, "ejabberd.log")
@@ -85,8 +99,9 @@ func startEjabberd() (*server, error) {
 		"EJABBERD_PID_PATH=" + filepath.Join(dir, "ejabberd.pid"), "ERL_LIBS=" + filepath.Dir(filepath.Dir(lib)),
 		"ERL_CRASH_DUMP=" + filepath.Join(dir, "erl_crash.dump"),
 	}
-	p, err := startProcess("ejabberd", dir, env, erl, "-noinput", "-noshell", "-start_epmd", "false", "-dist_listen", "false",
+	args := append(v.paths, "-noinput", "-noshell", "-start_epmd", "false", "-dist_listen", "false",
 		"-mnesia", "dir", fmt.Sprintf("%q", filepath.Join(dir, "mnesia")), "-s", "ejabberd")
+	p, err := startProcess(v.name, dir, env, erl, args...)
 	if err != nil {
 		return nil, err
 	}
@@ -98,11 +113,11 @@ func startEjabberd() (*server, error) {
 			return nil, err
 		}
 	}
-	if err := ejabberdAccounts(ctx, p, ports[2]); err != nil {
+	if err := ejabberdAccounts(ctx, p, ports[2], v.domain); err != nil {
 		return nil, err
 	}
 	return &server{
-		name: "ejabberd", domain: "ejabberd.test", anonymous: "anon.ejabberd.test", streamMgmt: true,
+		name: v.name, domain: v.domain, anonymous: "anon." + v.domain, streamMgmt: true,
 		mechanisms: []string{"PLAIN", "SCRAM-SHA-1"},
 		port:       ports[0], tlsPort: ports[1], procs: []*process{p},
 		native: nativeURLs(ports[2]),
@@ -110,7 +125,7 @@ func startEjabberd() (*server, error) {
 }
 
 // ejabberdAccounts registers the accounts over the HTTP API, which starts answering a moment after its port opens.
-func ejabberdAccounts(ctx context.Context, p *process, port int) error {
+func ejabberdAccounts(ctx context.Context, p *process, port int, domain string) error {
 	var wg sync.WaitGroup
 	errs := make(chan error, accountsPerServer)
 	turns := make(chan struct{}, 4)
@@ -118,7 +133,7 @@ func ejabberdAccounts(ctx context.Context, p *process, port int) error {
 		wg.Go(func() {
 			turns <- struct{}{}
 			defer func() { <-turns }()
-			body := fmt.Appendf(nil, `{"user":%q,"host":"ejabberd.test","password":%q}`, accountName(n), password)
+			body := fmt.Appendf(nil, `{"user":%q,"host":%q,"password":%q}`, accountName(n), domain, password)
 			errs <- until(ctx, "registration of "+accountName(n), p, func() bool {
 				resp, err := http.Post(fmt.Sprintf("http://127.0.0.1:%d/api/register", port), "application/json", bytes.NewReader(body))
 				if err != nil {
