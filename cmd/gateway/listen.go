@@ -1,0 +1,137 @@
+package main
+
+import (
+	"crypto/tls"
+	"errors"
+	"net"
+	"net/http"
+	"syscall"
+	"time"
+
+	"github.com/go-chi/chi/v5"
+)
+
+const (
+	// headerBytes bounds a request's header: cookies of other applications on the host, and script syntax in the query.
+	headerBytes = 64 << 10
+	// idleTimeout is longer than what proxies keep a connection for, so that it is they who close.
+	idleTimeout = 3 * time.Minute
+)
+
+// listener is one address that is listened on, with its server.
+type listener struct {
+	net.Listener
+	server *http.Server
+	secure bool // TLS
+}
+
+// serve returns when the server is shut down; any other end is an error.
+func (l *listener) serve() error {
+	var err error
+	if l.secure {
+		err = l.server.ServeTLS(l.Listener, "", "")
+	} else {
+		err = l.server.Serve(l.Listener)
+	}
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return err
+}
+
+// listen opens all addresses: those for browsers, and the operator's.
+func (g *gateway) listen() (public []*listener, admin *listener, err error) {
+	s := g.settings
+	defer func() {
+		if err != nil {
+			for _, l := range public {
+				l.Close()
+			}
+		}
+	}()
+	handler := g.routes()
+	if s.Listen != "" {
+		l, err := open("listen", s.Listen, g.newServer(handler))
+		if err != nil {
+			return public, nil, err
+		}
+		l.server.Protocols.SetUnencryptedHTTP2(s.H2C)
+		public = append(public, l)
+	}
+	if s.TLS.Listen != "" {
+		l, err := open("tls.listen", s.TLS.Listen, g.newServer(handler))
+		if err != nil {
+			return public, nil, err
+		}
+		l.secure = true
+		l.server.Protocols.SetHTTP2(true)
+		l.server.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: g.cert.get}
+		public = append(public, l)
+	}
+	if s.Admin != "" {
+		server := g.newServer(g.adminRoutes())
+		if admin, err = open("admin.listen", s.Admin, server); err != nil {
+			return public, nil, err
+		}
+	}
+	return public, admin, nil
+}
+
+func open(key, address string, server *http.Server) (*listener, error) {
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		remedy := "choose another address"
+		if errors.Is(err, syscall.EACCES) {
+			remedy = "ports below 1024 need the capability CAP_NET_BIND_SERVICE"
+		}
+		var cause *net.OpError
+		if errors.As(err, &cause) {
+			err = cause.Err
+		}
+		return nil, &settingError{key: key, value: address, want: "cannot listen: " + err.Error() + "; " + remedy}
+	}
+	return &listener{Listener: l, server: server}, nil
+}
+
+// newServer has no time-out for bodies and responses, because a long poll has both: the handlers set their own.
+func (g *gateway) newServer(h http.Handler) *http.Server {
+	protocols := &http.Protocols{}
+	protocols.SetHTTP1(true)
+	return &http.Server{
+		Handler: h, Protocols: protocols, ErrorLog: newServerLog(g.log),
+		ReadHeaderTimeout: g.settings.Limit.HeaderTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: headerBytes,
+	}
+}
+
+// routes is what browsers reach. The two endpoints come first and unwrapped: they are all of the load, and WebSocket needs
+// the server's own ResponseWriter to take the connection over.
+func (g *gateway) routes() http.Handler {
+	rest := chi.NewRouter()
+	rest.Use(g.boundBody)
+	if g.settings.Page {
+		rest.NotFound(func(w http.ResponseWriter, r *http.Request) { (*g.page.Load()).ServeHTTP(w, r) })
+	}
+	bosh, websocket := g.settings.PathBOSH, g.settings.PathWebSocket
+	boshSlash, websocketSlash := bosh+"/", websocket+"/" // as other servers allow it
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case bosh, boshSlash:
+			g.bosh.ServeHTTP(w, r)
+		case websocket, websocketSlash:
+			g.websocket.ServeHTTP(w, r)
+		default:
+			rest.ServeHTTP(w, r)
+		}
+	})
+}
+
+// boundBody limits how long a request may take to send a body that nobody reads: net/http waits for some of it.
+func (g *gateway) boundBody(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ContentLength != 0 {
+			// An error means that this connection knows no deadlines; then there is none to keep.
+			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(g.settings.Limit.BodyTimeout))
+		}
+		next.ServeHTTP(w, r)
+	})
+}
