@@ -6,12 +6,15 @@ import (
 	"bytes"
 	"context"
 	"encoding/xml"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
+	"time"
 )
 
 // boshTransport speaks XEP-0124 and XEP-0206 with hold 1. It sends its requests in the order of their rids, at most two
@@ -19,6 +22,9 @@ import (
 // Every request has its own goroutine, which ends with the answer; drop cancels them all.
 type boshTransport struct {
 	url    string
+	wait   int           // seconds, as asked for
+	acks   bool          // announce and send acknowledgements of responses (XEP-0124 §9.2)
+	repeat time.Duration // how long a request that got no answer is repeated (XEP-0124 §14.3); 0: it ends the session
 	in     *inbox
 	http   *http.Client
 	ctx    context.Context
@@ -33,13 +39,15 @@ type boshTransport struct {
 	queue    []boshRequest
 	answers  map[uint64]*node
 	over     bool
+
+	repeats atomic.Int64 // requests that were sent again
 }
 
 // boshRequest is what one request carries: attributes of the body, stanzas.
 type boshRequest struct{ attrs, payload string }
 
 func newBOSH(url string, in *inbox) *boshTransport {
-	b := &boshTransport{url: url, in: in, http: &http.Client{Transport: &http.Transport{MaxConnsPerHost: 4}}}
+	b := &boshTransport{url: url, wait: 10, in: in, http: &http.Client{Transport: &http.Transport{MaxConnsPerHost: 4}}}
 	b.ctx, b.cancel = context.WithCancel(context.Background())
 	b.answers = make(map[uint64]*node)
 	return b
@@ -52,8 +60,13 @@ func (b *boshTransport) open(ctx context.Context, domain string) error {
 	rid := b.rid
 	b.rid++
 	b.mu.Unlock()
-	n, err := b.post(ctx, rid, boshRequest{attrs: fmt.Sprintf(
-		`to="%s" wait="10" hold="1" ver="1.6" xml:lang="en" content="text/xml; charset=utf-8" xmpp:version="1.0" xmlns:xmpp="%s"`, escape(domain), nsXBOSH)})
+	ack := ""
+	if b.acks {
+		ack = ` ack="1"`
+	}
+	n, err := b.exchangeOnce(ctx, b.body(rid, boshRequest{attrs: fmt.Sprintf(
+		`to="%s" wait="%d" hold="1" ver="1.6" xml:lang="en" content="text/xml; charset=utf-8" xmpp:version="1.0" xmlns:xmpp="%s"%s`,
+		escape(domain), b.wait, nsXBOSH, ack)}))
 	if err != nil {
 		return err
 	}
@@ -118,12 +131,12 @@ func (b *boshTransport) pumpLocked() {
 		rid := b.rid
 		b.rid++
 		b.inFlight++
-		go b.exchange(rid, r)
+		go b.exchange(rid, b.body(rid, r))
 	}
 }
 
-func (b *boshTransport) exchange(rid uint64, r boshRequest) {
-	n, err := b.post(b.ctx, rid, r)
+func (b *boshTransport) exchange(rid uint64, body string) {
+	n, err := b.persist(body)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.inFlight--
@@ -142,6 +155,30 @@ func (b *boshTransport) exchange(rid uint64, r boshRequest) {
 	b.pumpLocked()
 }
 
+// persist sends a request until it is answered. XEP-0124 §14.3: a repeated request is the same, byte for byte.
+func (b *boshTransport) persist(body string) (*node, error) {
+	const pause = 50 * time.Millisecond
+	giveUp := time.Now().Add(b.repeat)
+	for {
+		ctx, cancel := context.WithTimeout(b.ctx, time.Duration(b.wait)*time.Second*11/10+2*time.Second)
+		n, err := b.exchangeOnce(ctx, body)
+		cancel()
+		var refused *statusError
+		switch {
+		case err == nil, b.ctx.Err() != nil, time.Now().After(giveUp):
+			return n, err
+		case errors.As(err, &refused) && refused.code < 500:
+			return nil, err // no client comes back from a 4xx
+		}
+		b.repeats.Add(1)
+		select {
+		case <-b.ctx.Done():
+			return nil, err
+		case <-time.After(pause):
+		}
+	}
+}
+
 func (b *boshTransport) deliverLocked(n *node) {
 	for _, k := range n.Kids {
 		b.in.put(k)
@@ -152,20 +189,35 @@ func (b *boshTransport) deliverLocked(n *node) {
 	}
 }
 
-// post sends one request and returns the body of its answer.
-func (b *boshTransport) post(ctx context.Context, rid uint64, r boshRequest) (*node, error) {
+// body makes a request.
+func (b *boshTransport) body(rid uint64, r boshRequest) string {
 	var body strings.Builder
 	fmt.Fprintf(&body, `<body xmlns="%s" rid="%d"`, nsBOSH, rid)
-	b.mu.Lock()
 	if b.sid != "" {
 		fmt.Fprintf(&body, ` sid="%s"`, escape(b.sid))
+		// XEP-0124 §9.2: left out when everything before this request has been received.
+		if b.acks && b.read < rid {
+			fmt.Fprintf(&body, ` ack="%d"`, b.read-1)
+		}
 	}
-	b.mu.Unlock()
 	if r.attrs != "" {
 		body.WriteString(" " + r.attrs)
 	}
 	body.WriteString(">" + r.payload + "</body>")
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, b.url, strings.NewReader(body.String()))
+	return body.String()
+}
+
+// statusError is an HTTP status that is not 200.
+type statusError struct {
+	code int
+	text string
+}
+
+func (e *statusError) Error() string { return fmt.Sprintf("bosh: HTTP %d: %s", e.code, e.text) }
+
+// exchangeOnce posts one body and returns that of its answer.
+func (b *boshTransport) exchangeOnce(ctx context.Context, body string) (*node, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, b.url, strings.NewReader(body))
 	if err != nil {
 		return nil, err
 	}
@@ -180,7 +232,7 @@ func (b *boshTransport) post(ctx context.Context, rid uint64, r boshRequest) (*n
 		return nil, err
 	}
 	if resp.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("bosh: %s: %s", resp.Status, bytes.TrimSpace(data))
+		return nil, &statusError{resp.StatusCode, string(bytes.TrimSpace(data))}
 	}
 	n, err := parseNode(data)
 	if err == nil && n.XMLName != (xml.Name{Space: nsBOSH, Local: "body"}) {

@@ -253,3 +253,22 @@ func (c *client) awaitPresence(from, kind string) *node {
 		return n.is(nsClient, "presence") && n.attr("from") == from && n.attr("type") == kind
 	})
 }
+
+// overNow returns why the session has ended, nil if it has not.
+func (b *inbox) overNow() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.over
+}
+
+// find returns an element that is there and matches, without taking it.
+func (b *inbox) find(match func(*node) bool) *node {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, n := range b.items {
+		if match(n) {
+			return n
+		}
+	}
+	return nil
+}
