@@ -51,6 +51,7 @@ type benchTarget struct {
 	URL      string        `name:"url" required:"" help:"tcp://host:port, ws://host:port/path or http://host:port/path; tcps, wss and https likewise. The host's port must be named."`
 	Domain   string        `name:"domain" required:"" help:"XMPP domain."`
 	User     string        `name:"user" default:"u%d" help:"Account; %d is replaced by the session's number."`
+	Accounts int           `name:"accounts" default:"0" help:"How many accounts there are; sessions share them. 0: one each."`
 	Password string        `name:"password" default:"secret" help:"Password of all accounts."`
 	PID      []int         `name:"pid" help:"Processes whose CPU time and memory are measured, repeatable."`
 	JSON     bool          `name:"json" help:"Print JSON."`
@@ -58,7 +59,7 @@ type benchTarget struct {
 }
 
 func (t *benchTarget) target() load.Target {
-	return load.Target{URL: t.URL, Domain: t.Domain, User: t.User, Password: t.Password}
+	return load.Target{URL: t.URL, Domain: t.Domain, User: t.User, Accounts: t.Accounts, Password: t.Password}
 }
 
 // context ends with a signal or the timeout.

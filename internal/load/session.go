@@ -17,7 +17,8 @@ import (
 type Target struct {
 	URL      string // tcp://host:port, ws://host:port/path, http://host:port/path, and tcps (direct TLS), wss, https
 	Domain   string
-	User     string // "%d" stands for the session's number
+	User     string // "%d" stands for the session's number, modulo Accounts
+	Accounts int    // 0: every session has its own
 	Password string
 	CA       *tls.Config // for the TLS schemes; nil verifies nothing
 }
@@ -110,7 +111,11 @@ func (d *dialer) login(ctx context.Context, t Target, number int) (session, stri
 }
 
 func authenticate(s session, t Target, number int) (string, error) {
-	user := strings.ReplaceAll(t.User, "%d", fmt.Sprint(number))
+	account := number
+	if t.Accounts > 0 {
+		account %= t.Accounts
+	}
+	user := strings.ReplaceAll(t.User, "%d", fmt.Sprint(account))
 	plain := base64.StdEncoding.EncodeToString([]byte("\x00" + user + "\x00" + t.Password))
 	got, err := s.exchange("<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>"+plain+"</auth>", "<success", "<failure")
 	if err != nil {
