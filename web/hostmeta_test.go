@@ -141,7 +141,7 @@ func TestAnyPageMayReadTheDocuments(t *testing.T) {
 	}
 }
 
-// Covers: DISC-002, DISC-010.
+// Covers: DISC-002, DISC-010, DISC-012.
 func TestPlainHTTPIsRedirected(t *testing.T) {
 	peers, err := peer.NewResolver([]string{"10.0.0.1"})
 	if err != nil {

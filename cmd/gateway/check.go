@@ -43,7 +43,7 @@ func (s *settings) checkAddresses() error {
 	if s.Listen == "" && s.TLS.Listen == "" {
 		return &settingError{key: "listen", want: "browsers could not connect; set listen or tls.listen"}
 	}
-	if s.Admin != "" && (s.Admin == s.Listen || s.Admin == s.TLS.Listen) {
+	if s.Admin != "" && !strings.HasSuffix(s.Admin, ":0") && (s.Admin == s.Listen || s.Admin == s.TLS.Listen) {
 		return &settingError{key: "admin.listen", value: s.Admin, want: "is a client-facing address; the operator's endpoints need one of their own"}
 	}
 	return nil

@@ -1,13 +1,17 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/net/idna"
 
 	"stanzagate/bosh"
 	"stanzagate/internal/origin"
@@ -19,6 +23,14 @@ import (
 	"stanzagate/websocket"
 )
 
+// transport is what both endpoints can do.
+type transport interface {
+	http.Handler
+	Sessions() int
+	Drain(context.Context) error
+	Shutdown(context.Context) error
+}
+
 // gateway is one replica, wired and not yet listening.
 type gateway struct {
 	// immutable after newGateway
@@ -28,16 +40,31 @@ type gateway struct {
 	started   time.Time
 	peers     *peer.Resolver
 	dialer    *upstream.Dialer
-	bosh      *bosh.Handler
-	websocket *websocket.Handler
+	bosh      transport
+	websocket transport
+	hostMeta  http.Handler
 	cert      *certificate // nil without tls.listen
 
 	page     atomic.Pointer[http.Handler] // replaced when the domains change
 	draining atomic.Bool
 }
 
+// errConfiguration marks errors that a package found in its part of the settings.
+var errConfiguration = errors.New("bad configuration")
+
 // newGateway wires the packages. Its errors name the setting that is wrong.
 func newGateway(s *settings, log *slog.Logger) (*gateway, error) {
+	if err := s.check(); err != nil {
+		return nil, err
+	}
+	g, err := wire(s, log)
+	if bad := (*settingError)(nil); err != nil && !errors.As(err, &bad) {
+		return nil, fmt.Errorf("%w: %w", errConfiguration, err)
+	}
+	return g, err
+}
+
+func wire(s *settings, log *slog.Logger) (*gateway, error) {
 	g := &gateway{settings: s, log: log, metrics: newMetrics(), started: time.Now()}
 	origins, err := origin.Parse(s.Origins)
 	if err != nil {
@@ -60,19 +87,26 @@ func newGateway(s *settings, log *slog.Logger) (*gateway, error) {
 	if err := g.newHandlers(origins); err != nil {
 		return nil, err
 	}
+	g.hostMeta, err = web.HostMeta(web.HostMetaConfig{
+		Host: g.configuredHost, BOSHPath: s.PathBOSH, WebSocketPath: s.PathWebSocket,
+		PublicURL: s.PublicURL, Links: s.HostMetaLinks, Peers: g.peers,
+	})
+	if err != nil {
+		return nil, err
+	}
 	g.showDomains()
 	g.registerGauges()
 	return g, nil
 }
 
-func (g *gateway) newHandlers(origins origin.Policy) (err error) {
+func (g *gateway) newHandlers(origins origin.Policy) error {
 	s := g.settings
 	limits := xmlframe.Limits{ElementBytes: s.Limit.StanzaBytes, Depth: s.Limit.Depth, Attributes: s.Limit.Attributes}
 	shared := quota.New(quota.Config{
 		Sessions: s.Limit.Sessions, SessionsPerAddress: s.Limit.SessionsPerAddress,
 		Creations: s.Limit.Creations, AuthFailures: s.Limit.AuthFailures,
 	})
-	g.bosh, err = bosh.New(bosh.Config{
+	overHTTP, err := bosh.New(bosh.Config{
 		Dialer: g.dialer, DefaultDomain: s.BOSH.DefaultDomain, Origins: origins, Peers: g.peers, Quota: shared,
 		Limits: limits, BodyBytes: s.Limit.BodyBytes, QueueBytes: s.Limit.QueueBytes,
 		BodyTimeout: s.Limit.BodyTimeout, AuthTimeout: s.Limit.AuthTimeout,
@@ -87,7 +121,7 @@ func (g *gateway) newHandlers(origins origin.Policy) (err error) {
 	if ping == 0 {
 		ping = -1 // none
 	}
-	g.websocket, err = websocket.New(websocket.Config{
+	overWebSocket, err := websocket.New(websocket.Config{
 		Dialer: g.dialer, Origins: origins, Peers: g.peers, Quota: shared,
 		Limits: limits, QueueBytes: s.Limit.QueueBytes, AuthTimeout: s.Limit.AuthTimeout,
 		Ping: ping, Compression: s.WebSocket.Compression, SeeOther: s.WebSocket.SeeOther,
@@ -96,7 +130,19 @@ func (g *gateway) newHandlers(origins origin.Policy) (err error) {
 	if err != nil {
 		return fmt.Errorf("websocket: %w", err)
 	}
+	g.bosh, g.websocket = overHTTP, overWebSocket
 	return nil
+}
+
+// configuredHost returns the DNS name of a requested host that is a configured domain. With `open` any other name would
+// do as well, but then the discovery document would repeat whatever a request asks for.
+func (g *gateway) configuredHost(host string) (string, bool) {
+	domain, err := upstream.Normalise(host)
+	if err != nil || !slices.Contains(g.dialer.Domains(), domain) {
+		return "", false
+	}
+	name, err := idna.Lookup.ToASCII(domain)
+	return name, err == nil
 }
 
 // showDomains gives the page the domains that are served now.

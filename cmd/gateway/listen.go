@@ -5,10 +5,13 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"slices"
 	"syscall"
 	"time"
 
 	"github.com/go-chi/chi/v5"
+
+	"stanzagate/web"
 )
 
 const (
@@ -39,12 +42,25 @@ func (l *listener) serve() error {
 	return err
 }
 
-// listen opens all addresses: those for browsers, and the operator's.
-func (g *gateway) listen() (public []*listener, admin *listener, err error) {
-	s := g.settings
+// listeners are all of a gateway's.
+type listeners struct {
+	public []*listener // for browsers
+	admin  *listener   // nil: none
+}
+
+func (l *listeners) all() []*listener {
+	if l.admin == nil {
+		return l.public
+	}
+	return append(slices.Clone(l.public), l.admin)
+}
+
+// listen opens all addresses.
+func (g *gateway) listen() (_ *listeners, err error) {
+	s, all := g.settings, &listeners{}
 	defer func() {
 		if err != nil {
-			for _, l := range public {
+			for _, l := range all.public {
 				l.Close()
 			}
 		}
@@ -53,28 +69,27 @@ func (g *gateway) listen() (public []*listener, admin *listener, err error) {
 	if s.Listen != "" {
 		l, err := open("listen", s.Listen, g.newServer(handler))
 		if err != nil {
-			return public, nil, err
+			return nil, err
 		}
 		l.server.Protocols.SetUnencryptedHTTP2(s.H2C)
-		public = append(public, l)
+		all.public = append(all.public, l)
 	}
 	if s.TLS.Listen != "" {
 		l, err := open("tls.listen", s.TLS.Listen, g.newServer(handler))
 		if err != nil {
-			return public, nil, err
+			return nil, err
 		}
 		l.secure = true
 		l.server.Protocols.SetHTTP2(true)
 		l.server.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: g.cert.get}
-		public = append(public, l)
+		all.public = append(all.public, l)
 	}
 	if s.Admin != "" {
-		server := g.newServer(g.adminRoutes())
-		if admin, err = open("admin.listen", s.Admin, server); err != nil {
-			return public, nil, err
+		if all.admin, err = open("admin.listen", s.Admin, g.newServer(g.adminRoutes())); err != nil {
+			return nil, err
 		}
 	}
-	return public, admin, nil
+	return all, nil
 }
 
 func open(key, address string, server *http.Server) (*listener, error) {
@@ -108,6 +123,8 @@ func (g *gateway) newServer(h http.Handler) *http.Server {
 func (g *gateway) routes() http.Handler {
 	rest := chi.NewRouter()
 	rest.Use(g.boundBody)
+	rest.Handle(web.HostMetaPath, g.hostMeta)
+	rest.Handle(web.HostMetaJSONPath, g.hostMeta)
 	if g.settings.Page {
 		rest.NotFound(func(w http.ResponseWriter, r *http.Request) { (*g.page.Load()).ServeHTTP(w, r) })
 	}

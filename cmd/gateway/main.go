@@ -45,7 +45,7 @@ func run(p process) int {
 	}
 	if err := ctx.Run(&p, src); err != nil {
 		fmt.Fprintln(p.stderr, "gateway:", err)
-		if bad := (*settingError)(nil); errors.As(err, &bad) {
+		if bad := (*settingError)(nil); errors.As(err, &bad) || errors.Is(err, errConfiguration) {
 			return 2
 		}
 		return 1

@@ -18,8 +18,10 @@ type settings struct {
 	Domains        list   `name:"domain" help:"XMPP domain to serve, repeatable: example.org, example.org=xmpp://host:port or =xmpps://host:port, with ?tls=, ?ca=, ?name=, ?proxy=."`
 	Open           bool   `name:"open" default:"false" help:"Serve any domain that is found by SRV at a public address."`
 	Origins        list   `name:"origins" default:"*" help:"Web origins that may use the endpoints: exact, https://*.example.org or *."`
+	RequireOrigin  bool   `name:"require-origin" default:"false" help:"Refuse WebSocket handshakes without an Origin, which programs other than browsers make."`
+	RequireTLS     bool   `name:"require-tls" default:"true" help:"Refuse browsers that come without TLS, here and at a trusted proxy; loopback is excepted."`
 	TrustedProxies list   `name:"trusted-proxies" help:"Addresses and CIDRs whose X-Forwarded-* and Forwarded headers are believed."`
-	PublicURL      string `name:"public-url" help:"https URL under which browsers reach this gateway, for discovery documents. Default: https on the domain that was asked for."`
+	PublicURL      string `name:"public-url" help:"https URL under which browsers reach this gateway, for discovery documents. Default: port 443 of the domain that was asked for."`
 	HostMetaLinks  list   `name:"host-meta.links" help:"Further links of the discovery documents, each as RELATION URL."`
 	Page           bool   `name:"web.page" default:"true" help:"Serve the chat page at /."`
 	H2C            bool   `name:"http.h2c" default:"false" help:"HTTP/2 without TLS on listen, for proxies that speak it."`

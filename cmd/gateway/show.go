@@ -1,7 +1,9 @@
 package main
 
 import (
+	"context"
 	"fmt"
+	"log/slog"
 	"net/url"
 	"reflect"
 	"strconv"
@@ -17,9 +19,12 @@ type configCommand struct {
 }
 
 func (c *configCommand) Run(p *process, src *sources) error {
-	if err := c.check(); err != nil {
+	// What serve would refuse is refused here too.
+	g, err := newGateway(&c.settings, slog.New(slog.DiscardHandler))
+	if err != nil {
 		return src.explain(err, "default")
 	}
+	inTime(context.Background(), closeGrace, g.bosh.Shutdown, g.websocket.Shutdown)
 	for _, e := range entries(reflect.ValueOf(c.settings), "") {
 		origin := src.origin[e.key]
 		if origin == "" {

@@ -1,0 +1,169 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+)
+
+// allRoutes are paths of both listeners.
+var (
+	publicRoutes = []string{"/", "/config.json", "/nothing", "/http-bind", "/http-bind/", "/xmpp-websocket", "/xmpp-websocket/", "/.well-known/nothing"}
+	adminRoutes  = []string{"/metrics", "/healthz", "/readyz", "/status", "/debug/pprof/"}
+)
+
+// Only the discovery documents are open to every page, whatever origins says.
+//
+// Covers: DISC-008.
+func TestOnlyDiscoveryIsOpenToAll(t *testing.T) {
+	r := start(t, testSettings(t, "--origins=https://good.example"), nil)
+	foreign := http.Header{"Origin": {"https://evil.example"}}
+	urls := []string{}
+	for _, path := range publicRoutes {
+		urls = append(urls, r.public()+path)
+	}
+	for _, path := range adminRoutes {
+		urls = append(urls, r.admin()+path)
+	}
+	for _, url := range urls {
+		for _, method := range []string{"GET", "OPTIONS", "POST"} {
+			if resp, _ := r.do(method, url, foreign); resp.Header.Get("Access-Control-Allow-Origin") != "" {
+				t.Errorf("%s %s allows %s", method, url, resp.Header.Get("Access-Control-Allow-Origin"))
+			}
+		}
+	}
+	for _, path := range []string{"/.well-known/host-meta", "/.well-known/host-meta.json"} {
+		if resp, _ := r.do("GET", r.public()+path, foreign); resp.Header.Get("Access-Control-Allow-Origin") != "*" {
+			t.Errorf("%s is not open", path)
+		}
+	}
+}
+
+func TestOperatorsEndpointsAreNotPublic(t *testing.T) {
+	r := start(t, testSettings(t), nil)
+	for _, path := range adminRoutes {
+		if resp, _ := r.get(r.public() + path); resp.StatusCode != http.StatusNotFound {
+			t.Errorf("%s answers browsers with %d", path, resp.StatusCode)
+		}
+		if resp, _ := r.get(r.admin() + path); resp.StatusCode != http.StatusOK {
+			t.Errorf("%s answers the operator with %d", path, resp.StatusCode)
+		}
+	}
+	if resp, _ := r.get(r.admin() + "/http-bind"); resp.StatusCode != http.StatusNotFound {
+		t.Errorf("the operator's listener serves browsers: %d", resp.StatusCode)
+	}
+}
+
+func TestStatusPage(t *testing.T) {
+	r := start(t, testSettings(t), nil)
+	resp, body := r.get(r.admin() + "/status")
+	for _, want := range []string{"accepting sessions", "one.example", "Sessions by BOSH", version()} {
+		if !strings.Contains(body, want) {
+			t.Errorf("%q is missing", want)
+		}
+	}
+	if csp := resp.Header.Get("Content-Security-Policy"); !strings.Contains(csp, "default-src 'none'") || strings.Contains(csp, "script") {
+		t.Errorf("policy %q", csp)
+	}
+	r.g.draining.Store(true)
+	if _, body := r.get(r.admin() + "/status"); !strings.Contains(body, "draining") {
+		t.Error("the page does not tell of the drain")
+	}
+}
+
+func TestPageCanBeTurnedOff(t *testing.T) {
+	r := start(t, testSettings(t, "--web.page=false"), nil)
+	for _, path := range []string{"/", "/config.json"} {
+		if resp, _ := r.get(r.public() + path); resp.StatusCode != http.StatusNotFound {
+			t.Errorf("%s: %d", path, resp.StatusCode)
+		}
+	}
+	r = start(t, testSettings(t), nil)
+	if resp, body := r.get(r.public() + "/config.json"); resp.StatusCode != http.StatusOK || !strings.Contains(body, `"one.example"`) {
+		t.Errorf("%d %s", resp.StatusCode, body)
+	}
+}
+
+// dial opens a raw connection to the public listener.
+func (r *rig) dial() net.Conn {
+	r.t.Helper()
+	conn, err := net.Dial("tcp", r.all.public[0].Addr().String())
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.t.Cleanup(func() { conn.Close() })
+	if err := conn.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		r.t.Fatal(err)
+	}
+	return conn
+}
+
+// A browser that is slow with its header, or with a body that nobody wants, is dropped in the configured time.
+//
+// Covers: BOSH-182, WS-009.
+func TestSlowRequestsAreDropped(t *testing.T) {
+	r := start(t, testSettings(t), func(g *gateway) {
+		g.settings.Limit.HeaderTimeout, g.settings.Limit.BodyTimeout = 100*time.Millisecond, 100*time.Millisecond
+	})
+	for name, request := range map[string]string{
+		"nothing":        "",
+		"part of header": "GET /xmpp-websocket HTTP/1.1\r\nHost: gw",
+		"no body":        "GET / HTTP/1.1\r\nHost: gw\r\nContent-Length: 1000\r\n\r\n",
+		"part of a body": "POST /.well-known/host-meta HTTP/1.1\r\nHost: gw\r\nContent-Length: 1000\r\n\r\nx",
+	} {
+		conn := r.dial()
+		if _, err := io.WriteString(conn, request); err != nil {
+			t.Fatal(err)
+		}
+		begin := time.Now()
+		if _, err := io.Copy(io.Discard, conn); err != nil || time.Since(begin) > 5*time.Second {
+			t.Errorf("%s: %v after %v", name, err, time.Since(begin))
+		}
+	}
+}
+
+func TestHeaderSizeIsBounded(t *testing.T) {
+	r := start(t, testSettings(t), nil)
+	conn := r.dial()
+	go func() { // ends with the connection
+		_, _ = io.WriteString(conn, "GET / HTTP/1.1\r\nHost: gw\r\nCookie: "+strings.Repeat("x", 2*headerBytes))
+	}()
+	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if resp.StatusCode != http.StatusRequestHeaderFieldsTooLarge {
+		t.Errorf("status %d", resp.StatusCode)
+	}
+}
+
+// h2c answers HTTP/2 without TLS only if it is wanted.
+func TestUnencryptedHTTP2(t *testing.T) {
+	protocols := &http.Protocols{}
+	protocols.SetUnencryptedHTTP2(true)
+	transport := &http.Transport{Protocols: protocols}
+	defer transport.CloseIdleConnections()
+	for _, wanted := range []bool{true, false} {
+		s := testSettings(t)
+		s.H2C = wanted
+		r := start(t, s, nil)
+		req, err := http.NewRequestWithContext(context.Background(), "GET", r.public()+"/", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := transport.RoundTrip(req)
+		if err == nil {
+			resp.Body.Close()
+		}
+		if got := err == nil && resp.ProtoMajor == 2; got != wanted {
+			t.Errorf("wanted %v: %v %v", wanted, resp, err)
+		}
+		transport.CloseIdleConnections()
+	}
+}
