@@ -29,7 +29,13 @@ func newMachine(now time.Time, config *machineConfig, sid string, names []string
 	return &machine{config: config}, effects{}
 }
 
+// restoreMachine makes the machine of a session that this replica took over (failover-design 7.3).
+func restoreMachine(now time.Time, config *machineConfig, sid string, names []string, settings, counters string) (*machine, effects, error) {
+	return &machine{config: config}, effects{}, nil
+}
+
 func (m *machine) request(now time.Time, x exchange, r *request) effects          { return effects{} }
+func (m *machine) refused(now time.Time, x exchange, condition string) effects    { return effects{} }
 func (m *machine) gone(now time.Time, x exchange) effects                         { return effects{} }
 func (m *machine) opened(now time.Time, stream int, header streamHeader) effects  { return effects{} }
 func (m *machine) openFailed(now time.Time, stream int, condition string) effects { return effects{} }
@@ -49,3 +55,9 @@ func (m *machine) standDown(now time.Time) effects                              
 // wantsMore says whether the shell should read the next element from the server: false while too much waits for the
 // browser (BOSH-080). It can become true after every event.
 func (m *machine) wantsMore() bool { return true }
+
+// resumeFrom is the h of <resume/>.
+func (m *machine) resumeFrom() uint32 { return 0 }
+
+// settings is what the store keeps beside the counters.
+func (m *machine) settings() string { return "" }
