@@ -27,7 +27,7 @@ const (
 	More   Kind = iota // the input ends inside a token: call again with the same bytes and more behind them
 	Header             // the root's start tag
 	Child              // a first-level element, or in Standalone mode the element
-	End                // the root's end tag
+	End                // the root's end tag; of a root without content (<body/>) it has no bytes of its own
 )
 
 // Condition is the RFC 6120 §4.9.3 stream error condition that a fault in the input deserves.
@@ -63,14 +63,16 @@ type Scope struct {
 // Prefix is one namespace declaration with a prefix. Space is decoded.
 type Prefix struct{ Name, Space string }
 
-// Element is an element as it was received. Its slices are only valid until the caller reuses the input buffer.
+// Element is an element as it was received. Its slices are only valid until the caller reuses the input buffer; what the
+// Scanner does meanwhile does not matter. They must not be written to.
 type Element struct {
 	Raw   []byte // from its '<' to its '>'; for a Header the start tag alone
 	Space []byte // resolved namespace name, decoded
 	Local []byte // local name
 
-	tag  int    // length of the start tag in Raw
-	root *Scope // the declarations it inherits
+	tag  int       // length of the start tag in Raw
+	uses uses      // what it, or anything inside it, inherits from the root
+	root *inherits // the declarations it inherits; nil for none
 }
 
 // Token is one step of a Scanner.

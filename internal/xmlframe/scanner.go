@@ -1,46 +1,181 @@
 package xmlframe
 
-import "iter"
-
 // Scanner is an incremental scanner. The zero value is not usable. Not safe for concurrent use.
+//
+// It keeps what the root declared, but no input, and between tokens little else: an idle Scanner costs some 200 bytes.
 type Scanner struct {
 	mode   Mode
 	limits Limits
-	scope  *Scope
+
+	place    place
+	empty    bool      // the root's start tag was all of it
+	root     *inherits // after the Header
+	rootName string    // qualified
+	token    *machine  // the unfinished token, if it is an element or a start tag
+	pos      int       // bytes examined of an unfinished end tag of the root, or XML declaration
+	err      *Error
 }
 
-// NewScanner returns a Scanner that stands before the root.
-func NewScanner(mode Mode, limits Limits) *Scanner { return &Scanner{mode: mode, limits: limits} }
+// place is where in its input a Scanner stands between tokens.
+type place uint8
 
-// Reset puts the Scanner back before the root. Memory, mode and limits stay.
-func (s *Scanner) Reset() {}
+const (
+	atStart place = iota // before everything
+	afterBOM
+	beforeRoot
+	insideRoot
+	afterRoot
+)
+
+// NewScanner returns a Scanner that stands before the root.
+func NewScanner(mode Mode, limits Limits) *Scanner {
+	s := &Scanner{mode: mode, limits: limits}
+	if limits.ElementBytes <= 0 || limits.ElementBytes > maxToken {
+		s.limits.ElementBytes = maxToken
+	}
+	return s
+}
+
+// Reset puts the Scanner back before the root. Mode and limits stay.
+func (s *Scanner) Reset() {
+	s.release()
+	*s = Scanner{mode: s.mode, limits: s.limits}
+}
+
+func (s *Scanner) release() {
+	if s.token != nil {
+		s.token.free()
+		s.token = nil
+	}
+}
+
+// Scope returns the root's declarations; nil before the Header. It stays valid and unchanged after Reset.
+func (s *Scanner) Scope() *Scope {
+	if s.root == nil {
+		return nil
+	}
+	return &s.root.scope
+}
 
 // Next looks for the next token at the start of buf. It returns how many bytes of buf the caller may drop, and never
 // looks at a byte of an unfinished token twice: with More (consumed counts only white space and the XML declaration in
 // front of the token) call again with the remaining bytes, at any address, and more behind them.
 // Errors are *Error; after one the Scanner must be Reset.
-func (s *Scanner) Next(buf []byte) (Token, int, error) { return Token{}, 0, ErrTruncated }
+//
+// White space around elements is passed over. An XML declaration is accepted at the very start, and in Rooted mode a byte
+// order mark before it (BOSH-029); a message that stands alone begins with '<' (RFC 7395 §3.3.3). The root of an empty
+// document like <body/> is a Header and then, whatever buf is, an End without bytes.
+func (s *Scanner) Next(buf []byte) (Token, int, error) {
+	if s.err != nil {
+		return Token{}, 0, s.err
+	}
+	skipped := 0
+	if s.token == nil {
+		var more bool
+		var f *Error
+		if skipped, more, f = s.between(buf); f != nil {
+			return s.failed(skipped, f)
+		}
+		switch {
+		case s.place == insideRoot && s.empty:
+			s.place = afterRoot
+			return Token{Kind: End}, skipped, nil
+		case more:
+			return Token{}, skipped, nil
+		}
+		if buf = buf[skipped:]; buf[1] == '/' {
+			return s.end(buf, skipped)
+		}
+		s.token = newMachine(s.root, s.limits, s.mode == Rooted && s.place != insideRoot)
+	}
+	return s.element(buf, skipped)
+}
 
-// Scope returns the root's declarations; nil before the Header. It stays valid and unchanged after Reset.
-func (s *Scanner) Scope() *Scope { return s.scope }
+func (s *Scanner) failed(n int, f *Error) (Token, int, error) {
+	s.release()
+	s.err = f
+	return Token{}, n, f
+}
+
+// element goes on with an element, or the root's start tag.
+func (s *Scanner) element(buf []byte, skipped int) (Token, int, error) {
+	m, b := s.token, buf[:min(len(buf), s.limits.ElementBytes)]
+	m.run(b)
+	switch {
+	case m.fault != nil:
+		return s.failed(skipped, m.fault)
+	case m.done:
+	case len(b) == s.limits.ElementBytes:
+		return s.failed(skipped, faultBytes) // UP-038: it cannot end within the limit any more
+	default:
+		return Token{}, skipped, nil
+	}
+	tok := Token{Kind: Child, Element: m.element(b)}
+	switch {
+	case m.tagOnly:
+		tok.Kind = Header
+		s.root = m.root.under(tok.Element.Raw)
+		if s.root == nil {
+			s.root = newInherits(Scope{})
+		}
+		s.rootName, s.empty = string(b[m.first.at:m.first.end]), m.empty
+		s.place = insideRoot
+	case s.mode == Standalone:
+		s.place = afterRoot
+	}
+	s.release()
+	return tok, skipped + len(tok.Element.Raw), nil
+}
+
+// element returns the element that the machine went through.
+func (m *machine) element(b []byte) Element {
+	e := Element{Raw: b[:m.pos:m.pos], Local: m.first.local(b), tag: m.firstTag, uses: m.uses, root: m.root}
+	e.Space = m.spaceName(b, m.firstSpace)
+	if m.firstSpace >= 0 && m.bindings.list[m.firstSpace].escaped {
+		e.Space = append([]byte(nil), e.Space...) // the machine will be used again
+	}
+	return e
+}
+
+// end goes through the root's end tag.
+func (s *Scanner) end(buf []byte, skipped int) (Token, int, error) {
+	if s.place != insideRoot {
+		return s.failed(skipped, faultMarkup)
+	}
+	b := buf[:min(len(buf), s.limits.ElementBytes)]
+	for i := max(s.pos, 2); i < len(b); i++ {
+		switch k := i - 2; {
+		case k < len(s.rootName):
+			if b[i] != s.rootName[k] {
+				return s.failed(skipped, faultBalance)
+			}
+		case b[i] == '>':
+			s.place, s.pos = afterRoot, 0
+			return Token{Kind: End}, skipped + i + 1, nil
+		case !isSpace(b[i]):
+			return s.failed(skipped, faultBalance)
+		}
+	}
+	if s.pos = len(b); s.pos == s.limits.ElementBytes {
+		return s.failed(skipped, faultBytes)
+	}
+	return Token{}, skipped, nil
+}
 
 // Parse checks that b is exactly one standalone element, white space around it allowed, and returns it.
 // Errors are *Error, or ErrTruncated.
-func Parse(b []byte, limits Limits) (Element, error) { return Element{}, ErrTruncated }
-
-// AppendTo appends the element to dst such that it means under the root scope `to` what it meant under its own root:
-// declarations that it inherits (default namespace, prefixes in use, xml:lang) and that differ under `to` are added to
-// its start tag; all else is byte for byte as received.
-func (e Element) AppendTo(dst []byte, to *Scope) []byte { return append(dst, e.Raw...) }
-
-// Attr returns the decoded value of an attribute of the start tag; space is "" for an unprefixed attribute.
-func (e Element) Attr(space, local string) (string, bool) { return "", false }
-
-// Children iterates over the child elements, with the declarations in force on e as their root scope.
-func (e Element) Children() iter.Seq[Element] { return func(func(Element) bool) {} }
-
-// Text returns the decoded character data directly inside e.
-func (e Element) Text() string { return "" }
-
-// AppendEscaped appends s escaped for use as character data and inside quoted attribute values.
-func AppendEscaped(dst []byte, s string) []byte { return append(dst, s...) }
+func Parse(b []byte, limits Limits) (Element, error) {
+	s := NewScanner(Standalone, limits)
+	tok, n, err := s.Next(b)
+	switch {
+	case err != nil:
+		return Element{}, err
+	case tok.Kind != Child:
+		s.Reset()
+		return Element{}, ErrTruncated
+	}
+	if _, _, err := s.Next(b[n:]); err != nil {
+		return Element{}, err
+	}
+	return tok.Element, nil
+}

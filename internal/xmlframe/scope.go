@@ -1,0 +1,85 @@
+package xmlframe
+
+import "slices"
+
+// inherits is a Scope as the scanner uses it.
+type inherits struct {
+	scope      Scope
+	unprefixed []byte         // scope.Default
+	prefixed   [][]byte       // the namespaces of scope.Prefixes
+	index      map[string]int // of scope.Prefixes, once there are many
+}
+
+func newInherits(s Scope) *inherits {
+	r := &inherits{scope: s, unprefixed: []byte(s.Default), prefixed: make([][]byte, len(s.Prefixes))}
+	for i, p := range s.Prefixes {
+		r.prefixed[i] = []byte(p.Space)
+	}
+	if len(s.Prefixes) > manyBindings {
+		r.index = make(map[string]int, len(s.Prefixes))
+		for i, p := range s.Prefixes {
+			r.index[p.Name] = i
+		}
+	}
+	return r
+}
+
+// find returns the index of a prefix in scope.Prefixes, or -1.
+func (r *inherits) find(prefix []byte) int {
+	if r == nil {
+		return -1
+	}
+	if r.index != nil {
+		if i, ok := r.index[string(prefix)]; ok {
+			return i
+		}
+		return -1
+	}
+	for i := range r.scope.Prefixes {
+		if r.scope.Prefixes[i].Name == string(prefix) {
+			return i
+		}
+	}
+	return -1
+}
+
+// declared returns the Scope; the nil inherits has the empty one.
+func (r *inherits) declared() *Scope {
+	if r == nil {
+		return &noScope
+	}
+	return &r.scope
+}
+
+var noScope Scope
+
+// under returns what the children of an element inherit if it stands under r and has this start tag.
+func (r *inherits) under(tag []byte) *inherits {
+	s := *r.declared()
+	changed := false
+	var own []Prefix
+	for name, value := range attributes(tag) {
+		switch prefix, local := split(name); {
+		case string(name) == "xmlns":
+			s.Default = decodeValue(value)
+		case string(name) == "xml:lang":
+			s.Lang = decodeValue(value)
+		case string(prefix) == "xmlns" && string(local) != "xml":
+			own = append(own, Prefix{string(local), decodeValue(value)})
+		default:
+			continue
+		}
+		changed = true
+	}
+	if !changed {
+		return r
+	}
+	inherited := s.Prefixes
+	s.Prefixes = own
+	for _, p := range inherited {
+		if !slices.ContainsFunc(own, func(o Prefix) bool { return o.Name == p.Name }) {
+			s.Prefixes = append(s.Prefixes, p)
+		}
+	}
+	return newInherits(s)
+}
