@@ -1,0 +1,68 @@
+// Command conformance says which requirement is proven by which test, from the results of real runs.
+//
+// requirements.tsv has the rules of XEP-0124, XEP-0206, RFC 7395, XEP-0156 and of the stream towards the server, one a row.
+// A test claims rows in its doc comment, in this form, on one or more lines:
+//
+//	// Covers: BOSH-070, BOSH-129.
+//
+// A row is passed if at least one test claims it and every test that claims it passed. exceptions.tsv gives the reason why a
+// row has no test. open.tsv lists rows that are still to be done; it may only get shorter.
+//
+//	go run ./internal/conformance -results DIR          checks, and fails on what it finds
+//	go run ./internal/conformance -results DIR -write   writes docs/conformance.md and takes out of open.tsv what is done
+//
+// DIR holds the output of `go test -json`, one file a run. `make test` makes them and runs the check.
+package main
+
+import (
+	"flag"
+	"fmt"
+	"io"
+	"os"
+)
+
+func main() {
+	results := flag.String("results", ".cache/results", "directory with the output of go test -json")
+	write := flag.Bool("write", false, "write docs/conformance.md and shorten open.tsv")
+	flag.Parse()
+	if err := run(".", *results, *write, os.Stdout); err != nil {
+		fmt.Fprintln(os.Stderr, "conformance:", err)
+		os.Exit(1)
+	}
+}
+
+// Files below the root of the repository.
+const (
+	requirementsFile = "internal/conformance/requirements.tsv"
+	exceptionsFile   = "internal/conformance/exceptions.tsv"
+	openFile         = "internal/conformance/open.tsv"
+	documentFile     = "docs/conformance.md"
+)
+
+func run(root, results string, write bool, out io.Writer) error {
+	t, err := loadTable(root)
+	if err != nil {
+		return err
+	}
+	claims, err := scan(root)
+	if err != nil {
+		return err
+	}
+	outcomes, err := readResults(results)
+	if err != nil {
+		return err
+	}
+	r, err := judge(t, claims, outcomes)
+	if err != nil {
+		return err
+	}
+	if write {
+		if err := r.save(root); err != nil {
+			return err
+		}
+	} else if err := r.check(root); err != nil {
+		return err
+	}
+	fmt.Fprintln(out, r.summary())
+	return nil
+}
