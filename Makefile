@@ -1,8 +1,56 @@
-# Targets are explained in README.md.
-.PHONY: build
+# make build   the gateway with its chat page, in bin/gateway
+# make demo    Prosody with two accounts and the gateway, ready to chat in a browser
+# make test    everything: formatting, static analysis, unit tests, simulator, fuzzing, end-to-end tests, conformance
+# make e2e     only the end-to-end tests: real servers, real clients
+# make fuzz    every fuzz target for FUZZ_TIME (30s)
+# make bench   Go benchmarks; make bench-system measures the whole against a relay and the servers' own endpoints
+# make soak    the simulator for SOAK_MINUTES (10)
+# make lint    only the static analysis; make fmt formats
+# make conformance  writes docs/conformance.md from the results of the last make test
+.PHONY: build demo test e2e fuzz bench bench-system soak lint fmt conformance clean
+
+LINT := .cache/bin/golangci-lint
+
 build: web/dist/index.html
 	go build -trimpath -o bin/gateway ./cmd/gateway
 
 web/dist/index.html: web/package-lock.json web/build.mjs $(wildcard web/src/*)
 	npm --prefix web ci --no-fund --no-audit --loglevel=error
 	npm --prefix web run --silent build
+
+demo:
+	go run ./internal/demo
+
+test:
+	@.ci/test
+
+e2e: web/dist/index.html
+	go test -tags e2e -timeout 20m ./internal/e2e
+
+FUZZ_TIME ?= 30s
+fuzz:
+	@FUZZ_TIME=$(FUZZ_TIME) .ci/test fuzz
+
+bench:
+	go test -run '^$$' -bench . -benchmem ./...
+
+BENCH_ROUNDS ?= 3
+bench-system:
+	E2E_BENCH_ROUNDS=$(BENCH_ROUNDS) E2E_BENCH_OTHERS=1 go test -tags e2e -count 1 -timeout 0 -v -run '^TestBenchSystem$$' ./internal/e2e
+
+SOAK_MINUTES ?= 10
+soak:
+	SIM_MINUTES=$(SOAK_MINUTES) go test -count 1 -timeout 0 -v -run '^TestSimulator$$' ./bosh
+
+lint:
+	@.ci/test tools lint
+
+fmt:
+	@.ci/test tools
+	$(LINT) fmt ./...
+
+conformance:
+	go run ./internal/conformance -write
+
+clean:
+	rm -rf bin .cache web/dist/*.* web/node_modules internal/e2e/js/node_modules

@@ -211,11 +211,18 @@ func TestFurtherLinks(t *testing.T) {
 // Covers: DISC-003, DISC-013.
 func TestInsecureLinksAreRefused(t *testing.T) {
 	for _, c := range []HostMetaConfig{
-		{PublicURL: "http://chat.example"}, {PublicURL: "wss://chat.example"}, {PublicURL: "chat.example"}, {PublicURL: "https://"},
-		{PublicURL: "https://user@chat.example"}, {PublicURL: "https://chat.example?x=1"}, {PublicURL: "https://chat.example#x"},
+		{PublicURL: "http://chat.example"},
+		{PublicURL: "wss://chat.example"},
+		{PublicURL: "chat.example"},
+		{PublicURL: "https://"},
+		{PublicURL: "https://user@chat.example"},
+		{PublicURL: "https://chat.example?x=1"},
+		{PublicURL: "https://chat.example#x"},
 		{Links: []string{"urn:xmpp:alt-connections:websocket ws://one.example/ws"}},
 		{Links: []string{"urn:xmpp:alt-connections:xbosh http://one.example/http-bind"}},
-		{Links: []string{"https://one.example/http-bind"}}, {Links: []string{"a https://one.example b"}}, {Links: []string{"a javascript:alert(1)"}},
+		{Links: []string{"https://one.example/http-bind"}},
+		{Links: []string{"a https://one.example b"}},
+		{Links: []string{"a javascript:alert(1)"}},
 	} {
 		_, err := HostMeta(c)
 		if err == nil || !strings.Contains(err.Error(), "want") || !strings.HasPrefix(err.Error(), "public-url:") && !strings.HasPrefix(err.Error(), "host-meta.links:") {

@@ -221,6 +221,29 @@ func TestRunsAddUp(t *testing.T) {
 	}
 }
 
+// What failed is shown with all that it wrote; what passed is only recorded.
+func TestRecord(t *testing.T) {
+	input := `{"Action":"output","Package":"m/p","Test":"A","Output":"a says\n"}
+{"Action":"pass","Package":"m/p","Test":"A"}
+{"Action":"output","Package":"m/p","Test":"B","Output":"b says\n"}
+{"Action":"fail","Package":"m/p","Test":"B"}
+{"Action":"build-output","ImportPath":"m/q","Output":"q.go:1: no\n"}
+{"Action":"output","Package":"m/p","Output":"FAIL\tm/p\n"}
+{"Action":"fail","Package":"m/p"}
+`
+	name := filepath.Join(t.TempDir(), "results", "r.json")
+	var out strings.Builder
+	if err := record(strings.NewReader(input+"go: no such tool\n"), name, &out); err != nil {
+		t.Fatal(err)
+	}
+	if want := "b says\nq.go:1: no\nFAIL\tm/p\ngo: no such tool\n"; out.String() != want {
+		t.Errorf("shows %q, want %q", out.String(), want)
+	}
+	if recorded, err := os.ReadFile(name); err != nil || string(recorded) != input {
+		t.Errorf("recorded %q, %v", recorded, err)
+	}
+}
+
 // The committed table is whole: known areas only, and numbers without a gap.
 func TestRequirements(t *testing.T) {
 	table, err := loadTable("../..")

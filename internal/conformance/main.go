@@ -10,8 +10,9 @@
 //
 //	go run ./internal/conformance -results DIR          checks, and fails on what it finds
 //	go run ./internal/conformance -results DIR -write   writes docs/conformance.md and takes out of open.tsv what is done
+//	go test -json … | go run ./internal/conformance -record FILE
 //
-// DIR holds the output of `go test -json`, one file a run. `make test` makes them and runs the check.
+// DIR holds the output of `go test -json`, one file a run, as -record writes it. `make test` makes them and runs the check.
 package main
 
 import (
@@ -24,7 +25,15 @@ import (
 func main() {
 	results := flag.String("results", ".cache/results", "directory with the output of go test -json")
 	write := flag.Bool("write", false, "write docs/conformance.md and shorten open.tsv")
+	recordTo := flag.String("record", "", "copy the output of go test -json from the standard input to this file and show what matters")
 	flag.Parse()
+	if *recordTo != "" {
+		if err := record(os.Stdin, *recordTo, os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, "conformance:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	if err := run(".", *results, *write, os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, "conformance:", err)
 		os.Exit(1)

@@ -1,8 +1,14 @@
 package origin
 
-import "testing"
+import (
+	"testing"
 
-// Covers WS-004 and the origin list of BOSH-013.
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// WS-004 and BOSH-013 ask for the same policy.
 func TestPolicyAllows(t *testing.T) {
 	list := []string{"https://good.example", "https://*.wild.example", "http://dev.example:8080"}
 	p, err := Parse(list)
