@@ -1,0 +1,71 @@
+package bosh
+
+// bindStage says where the bind result is. The server does not send it again, so the record keeps it until the browser has
+// it (failover-design 4.3).
+type bindStage uint8
+
+const (
+	bindNone    bindStage = iota // stream management is not enabled
+	bindAwaited                  // it is the next element without number
+	bindQueued
+	bindAnswered // it is in the response to rid
+	bindKnown    // the browser has it
+)
+
+type bindState struct {
+	stage bindStage
+	rid   uint64
+	raw   []byte
+}
+
+// is says whether el is the bind result itself.
+func (b *bindState) is(el *element) bool {
+	return b.stage == bindQueued && len(b.raw) > 0 && len(el.raw) > 0 && &b.raw[0] == &el.raw[0]
+}
+
+// answersMax is what answers of Admit may pile up to beyond the queue's bound: the browser causes them faster than it
+// reads them (BOSH-182).
+const answersMax = 1 << 20
+
+// deliver takes one element for the browser.
+func (m *machine) deliver(stream int, l *link, el element) {
+	if stream == 0 && m.sm.on {
+		if el.stanza {
+			if !m.sm.received() {
+				return // sent again after a resumption in place: we have it
+			}
+			if _, d := m.replay.last(); !beyond(m.sm.down, d) { // sent again after a takeover: in a response before
+				m.refill(el)
+				return
+			}
+		} else if m.bind.stage == bindAwaited {
+			m.bind.stage, m.bind.raw = bindQueued, el.raw
+		}
+	}
+	l.push(el)
+}
+
+// refill puts back a stanza into the response that the former owner gave, and answers who waits for that.
+func (m *machine) refill(el element) {
+	rid := m.replay.refill(m.sm.down, el)
+	if k := m.replay.at(rid); k != nil && k.lacks == 0 && k.x != 0 {
+		x := k.x
+		k.x = 0
+		m.answer(x, m.again(rid, k))
+	}
+}
+
+// relieve keeps bounds that the browser alone could break, and the server's memory.
+func (m *machine) relieve() {
+	if m.streams.bytes() > 4*m.config.queueBytes+answersMax {
+		m.kill(0, policyViolation, "does not read")
+		return
+	}
+	if !m.sm.crowded() {
+		return
+	}
+	// failover-design 6: better ahead of the browser, and not resumable for a while, than a dead stream.
+	m.sm.ahead, m.sm.isAhead = m.sm.down, true
+	m.dirty = true
+	m.confirm()
+}

@@ -1,0 +1,198 @@
+package bosh
+
+import "time"
+
+// settle answers what is to be answered now, always the oldest request first (XEP-0124 §8: answers in rid order).
+func (m *machine) settle() {
+	for m.life < lifeOver {
+		m.passAbandoned()
+		s := m.win.oldest()
+		if s == nil || !m.releasable(s) || !m.flush && !m.isDue(s) {
+			return
+		}
+		m.respond(s)
+	}
+}
+
+// releasable says whether a request may be answered: the server has it, and all before it (failover-design 2.1). Once the
+// stream is over nothing is promised any more.
+func (m *machine) releasable(s *slot) bool {
+	return m.life == lifeDying || s.rid <= m.win.written && m.sm.has(s.u)
+}
+
+// passAbandoned gives up requests for whose answer nobody waits, as if an empty answer had been lost, when there are more
+// than the browser can have in flight.
+func (m *machine) passAbandoned() {
+	for m.win.unanswered() > m.set.requests {
+		s := m.win.at(m.win.answered + 1)
+		if s.x != 0 || !m.releasable(s) {
+			return
+		}
+		m.keep(s, &response{})
+	}
+}
+
+// isDue says whether the oldest request is to be answered now.
+func (m *machine) isDue(s *slot) bool {
+	content := m.streams.waiting()
+	switch {
+	case m.life == lifeDying && !content:
+		return true
+	case content && !s.pause && !m.mayStillAsk(): // XEP-0124 §8: at once
+		return true
+	case m.acks.report != 0: // XEP-0124 §9.2
+		return true
+	}
+	return m.crowded()
+}
+
+// mayStillAsk: right after a takeover a browser that acts on answers as they come should get old ones first
+// (failover-design 12).
+func (m *machine) mayStillAsk() bool {
+	return m.now < m.unheard && m.replay.any(func(k *kept) bool { return k.unheard })
+}
+
+// crowded says whether some request that could be answered must be: it or one before it is over its time, it ends a
+// pause's silence, or more than hold wait.
+func (m *machine) crowded() bool {
+	held := 0
+	for rid := m.win.answered + 1; rid <= m.win.received; rid++ {
+		s := m.win.at(rid)
+		if !m.releasable(s) {
+			break
+		}
+		if s.x == 0 {
+			continue
+		}
+		held++
+		if s.pause || s.at+m.patience(s) <= m.now { // XEP-0124 §10, §8
+			return true
+		}
+	}
+	return held > m.set.hold && !m.awaitsFeatures()
+}
+
+// awaitsFeatures: the creation response is not held for the browser's sake.
+func (m *machine) awaitsFeatures() bool {
+	s := m.win.oldest()
+	return s != nil && s.created && m.win.received == s.rid
+}
+
+// patience is how long a request is held. The answers to a creation request and to one that opens a stream wait for the
+// features, but not as long (BOSH-067).
+func (m *machine) patience(s *slot) time.Duration {
+	if s.created || s.adds != 0 {
+		return min(m.set.wait, m.config.featuresWait)
+	}
+	return m.set.wait
+}
+
+// gapPatience is how long a request waits for a missing lower one before it is told of the gap (BOSH-134).
+func (m *machine) gapPatience() time.Duration { return min(m.set.wait, m.config.gapWait) }
+
+// overdue deals with requests that cannot be answered in time: those behind a gap get type=error (AMB-16), those that the
+// server delays 503 (BOSH-017).
+func (m *machine) overdue() {
+	if m.life >= lifeOver {
+		return
+	}
+	for rid := m.win.answered + 1; rid <= m.win.highest; rid++ {
+		s := m.win.at(rid)
+		if s == nil || s.x == 0 {
+			continue
+		}
+		switch at, kind := m.limit(s); {
+		case at > m.now:
+		case kind == limitGap:
+			m.fail(s.x, s.rid)
+			s.x, s.told = 0, true
+		case kind == limitStuck:
+			m.reply(s.x, answerUnavailable)
+			s.x = 0
+		}
+	}
+	for rid := m.replay.low + 1; rid <= m.replay.high; rid++ {
+		if k := m.replay.at(rid); k.x != 0 && k.since+m.set.wait+m.config.stuckWait <= m.now {
+			m.reply(k.x, answerUnavailable)
+			k.x = 0
+		}
+	}
+}
+
+type limitKind uint8
+
+const (
+	limitHeld limitKind = iota
+	limitGap
+	limitStuck
+)
+
+// limit is when something has to happen to a request for whose answer somebody waits.
+func (m *machine) limit(s *slot) (time.Duration, limitKind) {
+	switch {
+	case s.rid > m.win.received:
+		return s.at + m.gapPatience(), limitGap
+	case !m.releasable(s):
+		return s.at + m.set.wait + m.config.stuckWait, limitStuck
+	}
+	return s.at + m.patience(s), limitHeld
+}
+
+// deadline is the next moment at which something is due.
+func (m *machine) deadline() (at time.Duration, ok bool) {
+	earlier := func(t time.Duration) {
+		if !ok || t < at {
+			at, ok = t, true
+		}
+	}
+	switch m.life {
+	case lifeForgotten:
+		return 0, false
+	case lifeOver:
+		return m.forgetAt, true
+	case lifeClosing:
+		earlier(m.closingAt + m.config.ackTimeout)
+	}
+	for rid := m.win.answered + 1; rid <= m.win.highest; rid++ {
+		if s := m.win.at(rid); s != nil && s.x != 0 {
+			t, _ := m.limit(s)
+			earlier(t)
+		}
+	}
+	for rid := m.replay.low + 1; rid <= m.replay.high; rid++ {
+		if k := m.replay.at(rid); k.x != 0 {
+			earlier(k.since + m.set.wait + m.config.stuckWait)
+		}
+	}
+	if m.unheard > m.now && m.streams.waiting() {
+		earlier(m.unheard)
+	}
+	if t, on := m.idle.deadline(m.win.gap()); on {
+		earlier(t)
+	}
+	return at, ok
+}
+
+// overactive judges a new request that was just taken in by what still has no answer (XEP-0124 §11). What the server
+// delays does not count: that is not the browser's doing, and hold is always below requests (BOSH-113).
+func (m *machine) overactive(r *request) {
+	before := m.rate.arrival
+	first := !m.rate.arrived
+	m.rate.arrival, m.rate.arrived = m.now, true
+	if m.life != lifeLive || len(r.payload) > 0 || r.restart || r.terminate || r.hasPause || first || m.rate.apart(m.now, before) {
+		return
+	}
+	m.pump()
+	m.settle()
+	n := 0
+	for rid := m.win.answered + 1; rid <= m.win.highest; rid++ {
+		if s := m.win.at(rid); s != nil && s.x != 0 && (rid > m.win.received || m.releasable(s)) {
+			n++
+		}
+	}
+	if n >= m.set.requests {
+		if s := m.win.at(r.rid); s != nil {
+			m.kill(s.x, policyViolation, "too many empty requests at once")
+		}
+	}
+}

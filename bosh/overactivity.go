@@ -1,0 +1,56 @@
+package bosh
+
+import "time"
+
+// jitter is how much too early an empty request may come (BOSH-117).
+const jitter = 500 * time.Millisecond
+
+// At most repeatMax repeats may come in repeatPeriod, whatever their rids are (XEP-0124 §14.3).
+const (
+	repeatMax    = 50
+	repeatPeriod = 10 * time.Second
+)
+
+// rateState judges how often a browser asks (XEP-0124 §11, §12).
+type rateState struct {
+	polling time.Duration // advertised; 0: no limit
+
+	seen     bool
+	rid      uint64        // last new request whose turn has come
+	at       time.Duration // its arrival
+	empty    bool
+	nothing  bool // it was answered, without payload
+	arrived  bool
+	arrival  time.Duration // of the last new request, in whatever order
+	repeats  int
+	repeated time.Duration // when repeats was zero
+}
+
+// turn judges a new request in a polling session, in rid order (XEP-0124 §12): two empty ones in a row must keep their
+// distance if the first was answered without payload.
+func (s *rateState) turn(rid uint64, at time.Duration, empty, isPolling bool) bool {
+	ok := !isPolling || !empty || !s.seen || !s.empty || !s.nothing || s.apart(at, s.at)
+	s.seen, s.rid, s.at, s.empty, s.nothing = true, rid, at, empty, false
+	return ok
+}
+
+// answered notes the first answer to a request.
+func (s *rateState) answered(rid uint64, nothing bool) {
+	if rid == s.rid {
+		s.nothing = nothing
+	}
+}
+
+// apart says whether two requests are far enough from each other.
+func (s *rateState) apart(at, before time.Duration) bool {
+	return s.polling == 0 || at-before+jitter >= s.polling
+}
+
+// repeat counts a repeat; false: there are too many.
+func (s *rateState) repeat(now time.Duration) bool {
+	if now-s.repeated >= repeatPeriod {
+		s.repeats, s.repeated = 0, now
+	}
+	s.repeats++
+	return s.repeats <= repeatMax
+}
