@@ -1,0 +1,166 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// traffic is pairs of BOSH sessions that send each other numbered messages, and a witness who sees their presence.
+type traffic struct {
+	t        *testing.T
+	pause    time.Duration // mean time between two messages of one session
+	clients  []*client
+	peers    []string
+	witness  *client
+	received atomic.Int64
+	sent     []atomic.Int64
+	got      []atomic.Int64
+	readers  sync.WaitGroup
+	cancel   context.CancelFunc
+}
+
+func newTraffic(t *testing.T, s *server, ep endpoint, sessions int) *traffic {
+	l := &traffic{t: t, pause: 50 * time.Millisecond, sent: make([]atomic.Int64, sessions), got: make([]atomic.Int64, sessions)}
+	l.witness = stubbornClient(t, ep, s.domain, true)
+	l.witness.login("SCRAM-SHA-1", s.account(t), password, "witness")
+	l.witness.send(`<presence xmlns="jabber:client"/>`)
+	var wg sync.WaitGroup
+	turns := make(chan struct{}, 16)
+	l.clients = make([]*client, sessions)
+	users := make([]string, len(l.clients))
+	accounts := make([]string, min(sessions, 40)) // more sessions share them
+	for i := range accounts {
+		accounts[i] = s.account(t)
+	}
+	for i := range users {
+		users[i] = accounts[i%len(accounts)]
+		l.clients[i] = stubbornClient(t, ep, s.domain, i%4 < 2)
+	}
+	for i, c := range l.clients {
+		wg.Go(func() {
+			turns <- struct{}{}
+			defer func() { <-turns }()
+			c.login([]string{"SCRAM-SHA-1", "PLAIN"}[i%2], users[i], password, fmt.Sprintf("traffic%d", i))
+		})
+	}
+	wg.Wait()
+	if t.Failed() {
+		t.FailNow()
+	}
+	for i, c := range l.clients {
+		// Directed only: the sessions of one account would tell each other of every change.
+		c.send(`<presence xmlns="jabber:client" to="%s"/>`, l.witness.jid)
+		l.peers = append(l.peers, l.clients[i^1].jid)
+	}
+	for _, c := range l.clients {
+		l.witness.awaitPresence(c.jid, "")
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	l.cancel = cancel
+	t.Cleanup(cancel)
+	for i := range l.clients {
+		l.readers.Go(func() { l.read(ctx, i) })
+	}
+	return l
+}
+
+// stubbornClient repeats requests for a minute, as browsers' libraries do.
+func stubbornClient(t *testing.T, ep endpoint, domain string, acks bool) *client {
+	c := newClient(t, "bosh", ep, domain)
+	b := c.tr.(*boshTransport)
+	b.acks, b.repeat = acks, time.Minute
+	return c
+}
+
+// talk sends from everybody until the context ends.
+func (l *traffic) talk(ctx context.Context) {
+	var wg sync.WaitGroup
+	for i, c := range l.clients {
+		wg.Go(func() {
+			for ctx.Err() == nil {
+				n := l.sent[i].Load()
+				if err := c.tr.send(ctx, fmt.Sprintf(`<message xmlns="jabber:client" to="%s" type="chat"><body>%d</body></message>`, l.peers[i], n)); err != nil {
+					l.t.Errorf("client %d: %v", i, err)
+					return
+				}
+				l.sent[i].Add(1)
+				select {
+				case <-ctx.Done():
+				case <-time.After(l.pause/4 + rand.N(l.pause*3/2)):
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// read takes what one client gets and checks every number.
+func (l *traffic) read(ctx context.Context, i int) {
+	for next := int64(0); ; {
+		n, err := l.clients[i].in.take(ctx, "a message", func(n *node) bool { return n.is(nsClient, "message") && n.kid("body") != nil })
+		if err != nil {
+			if ctx.Err() == nil {
+				l.t.Errorf("client %d: %v", i, err)
+			}
+			return
+		}
+		got, err := strconv.ParseInt(n.kid("body").Text, 10, 64)
+		if err != nil || got != next {
+			l.t.Errorf("client %d got %q, want %d", i, n.kid("body").Text, next)
+			next = got
+		}
+		next++
+		l.received.Add(1)
+		l.got[i].Add(1)
+	}
+}
+
+// settle waits until everything has arrived and checks that nobody left.
+func (l *traffic) settle() {
+	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
+	defer cancel()
+	err := until(ctx, "arrival of every message", nil, func() bool {
+		for i := range l.got {
+			if l.got[i].Load() < l.sent[i^1].Load() {
+				return false
+			}
+		}
+		return true
+	})
+	if err != nil {
+		for i := range l.got {
+			if got, want := l.got[i].Load(), l.sent[i^1].Load(); got != want {
+				l.t.Errorf("client %d got %d of %d", i, got, want)
+			}
+		}
+	}
+	l.cancel()
+	l.readers.Wait()
+	for i, c := range l.clients {
+		if c.in.overNow() != nil {
+			l.t.Errorf("session %d ended: %v", i, c.in.overNow())
+		}
+	}
+	ping := l.witness.query("get", "", `<query xmlns="jabber:iq:roster"/>`) // everything before it has been delivered
+	if ping.attr("type") != "result" {
+		l.t.Errorf("the witness got %v", ping)
+	}
+	if n := l.witness.in.find(func(n *node) bool { return n.is(nsClient, "presence") && n.attr("from") != l.witness.jid }); n != nil {
+		l.t.Errorf("the witness saw %v", n)
+	}
+}
+
+func (l *traffic) repeats() (n int64) {
+	for _, c := range l.clients {
+		n += c.tr.(*boshTransport).repeats.Load()
+	}
+	return n
+}
