@@ -5,37 +5,16 @@ package e2e
 import (
 	"context"
 	"fmt"
-	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"testing"
 )
 
-// haproxyConfig spreads requests over the replicas without stickiness and sends a POST again whose replica died before it
-// answered: the balancer that makes life hardest for a long-polling session.
-const haproxyConfig = `global
-  maxconn 4000
-defaults
-  mode http
-  timeout connect 1s
-  timeout client 75s
-  timeout server 75s
-  timeout tunnel 1h
-  timeout http-request 10s
-  option http-keep-alive
-frontend browsers
-  bind 127.0.0.1:%d
-  default_backend replicas
-backend replicas
-  balance roundrobin
-  option redispatch
-  retries 3
-  retry-on conn-failure empty-response
-  option httpchk GET /readyz
-%s`
+// haproxyConfig is the one that we give to operators. It spreads requests over the replicas without stickiness and sends a
+// POST again whose replica died before it answered: the balancer that makes life hardest for a long-polling session.
+const haproxyConfig = "../../deploy/haproxy.cfg"
 
-// startHAProxy runs HAProxy in front of the replicas and returns its port.
+// startHAProxy runs HAProxy in front of three replicas and returns its port.
 func startHAProxy(t *testing.T, replicas []*replica) int {
 	t.Helper()
 	if _, err := exec.LookPath("haproxy"); err != nil {
@@ -45,19 +24,15 @@ func startHAProxy(t *testing.T, replicas []*replica) int {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var lines strings.Builder
-	for i, r := range replicas {
-		fmt.Fprintf(&lines, "  server r%d 127.0.0.1:%d check port %d inter 200ms fall 1 rise 1\n", i, r.listen, r.admin)
-	}
-	dir, err := os.MkdirTemp(runDir, "haproxy-")
+	cfg, err := filepath.Abs(haproxyConfig)
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg := filepath.Join(dir, "haproxy.cfg")
-	if err := os.WriteFile(cfg, fmt.Appendf(nil, haproxyConfig, port, lines.String()), 0o600); err != nil {
-		t.Fatal(err)
+	env := []string{fmt.Sprintf("BIND=127.0.0.1:%d", port)}
+	for i, r := range replicas {
+		env = append(env, fmt.Sprintf("REPLICA_%d=127.0.0.1:%d", i+1, r.listen), fmt.Sprintf("ADMIN_PORT_%d=%d", i+1, r.admin))
 	}
-	p, err := startProcess("haproxy", dir, nil, "haproxy", "-db", "-f", cfg)
+	p, err := startProcess("haproxy", runDir, env, "haproxy", "-db", "-f", cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
