@@ -6,6 +6,9 @@ import "time"
 // is one behind is normal with two requests in flight (AMB-7).
 const reportAfter = 2 * time.Second
 
+// reportMax is the longest time that a report can tell: milliseconds in an unsignedShort.
+const reportMax = 65535 * time.Millisecond
+
 // ackState is what the browser has said about responses (XEP-0124 §9.2, §14.3).
 type ackState struct {
 	explicit bool   // it acknowledges
@@ -19,7 +22,7 @@ type ackState struct {
 // Without acknowledgements only the limit of requests tells (failover-design 6): a browser whose places were all taken
 // by requests that have no answer yet has no place left for one that waits for a lost answer. Otherwise answers are kept
 // for twice as many rids as it has places. "rid N proves N-1" would be wrong, and so would "N-W".
-func (a *ackState) proof(r *request, answered uint64, window int) (rid uint64, ok bool) {
+func (a *ackState) proof(r *request, answered uint64, window int, special bool) (rid uint64, ok bool) {
 	if a.explicit {
 		if !r.hasAck {
 			return min(r.rid-1, answered), true // XEP-0124 §9.2: all earlier ones
@@ -27,7 +30,7 @@ func (a *ackState) proof(r *request, answered uint64, window int) (rid uint64, o
 		return min(r.ack, answered), r.ack <= answered
 	}
 	places := uint64(window - 1)
-	if r.hasPause || r.terminate {
+	if special {
 		places++ // XEP-0124 §11: these may use one place more
 	}
 	if r.rid-1-answered >= places {

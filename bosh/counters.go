@@ -15,6 +15,7 @@ type counters struct {
 	seen uint32 // number of the last one on this connection: below down while the server repeats itself
 	from uint32 // h of the last <resume/>
 
+	proved  uint32 // stanzas that the browser has
 	safe    uint32 // stanzas that the server may forget: the browser has them, and the store knows that
 	told    uint32 // last h sent
 	asked   bool   // the server wants to know h

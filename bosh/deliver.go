@@ -23,6 +23,15 @@ func (b *bindState) is(el *element) bool {
 	return b.stage == bindQueued && len(b.raw) > 0 && len(el.raw) > 0 && &b.raw[0] == &el.raw[0]
 }
 
+// blockedBytes is how much more than its bound the queue may hold while the server's <a/> stands behind it.
+const blockedBytes = 1 << 20
+
+// isBlocked: somebody waits for an answer that needs an <a/> first.
+func (m *machine) isBlocked() bool {
+	s := m.win.oldest()
+	return s != nil && m.sm.on && s.rid <= m.win.written && !m.sm.has(s.u)
+}
+
 // answersMax is what answers of Admit may pile up to beyond the queue's bound: the browser causes them faster than it
 // reads them (BOSH-182).
 const answersMax = 1 << 20

@@ -28,7 +28,7 @@ func (m *machine) passAbandoned() {
 		if s.x != 0 || !m.releasable(s) {
 			return
 		}
-		m.keep(s, &response{})
+		m.sayNothing(s)
 	}
 }
 

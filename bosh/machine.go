@@ -279,7 +279,12 @@ func (m *machine) tick(now time.Time) effects {
 
 // wantsMore says whether the shell should read the next element from the server: false while too much waits for the
 // browser (BOSH-080). It can become true after every event.
-func (m *machine) wantsMore() bool { return m.streams.bytes() < m.config.queueBytes }
+//
+// It stays true a while longer while a request waits for the server's <a/>, which stands behind what is to be read.
+func (m *machine) wantsMore() bool {
+	waits := m.streams.bytes()
+	return waits < m.config.queueBytes || waits < m.config.queueBytes+blockedBytes && m.isBlocked()
+}
 
 // settings is what the store keeps beside the counters.
 func (m *machine) settings() string { return m.set.encode() }

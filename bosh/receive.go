@@ -6,22 +6,25 @@ const nsCSI = "urn:xmpp:csi:0"
 // accept takes a new rid in.
 func (m *machine) accept(x exchange, r *request) {
 	window := uint64(m.set.requests)
-	places := window
-	if r.terminate || r.hasPause && m.set.maxpause > 0 {
-		places++ // XEP-0124 §11, §14.2
+	high, places := m.win.received+window, m.set.requests
+	if r.terminate || m.isPause(r) {
+		high++ // XEP-0124 §14.2
+	}
+	if high > m.win.received+window || m.win.special() {
+		places++ // XEP-0124 §11
 	}
 	switch {
-	case r.rid > m.win.received+places: // XEP-0124 §14.2
+	case r.rid > high: // XEP-0124 §14.2
 		m.kill(x, itemNotFound, "rid above the window")
 		return
-	case uint64(m.win.waiting())+1 > places: // XEP-0124 §11
+	case m.win.waiting()+1 > places: // XEP-0124 §11
 		m.kill(x, policyViolation, "too many requests at once")
 		return
 	case m.win.highest-m.win.answered > window+1 && !m.admits(r):
 		m.reject(x)
 		return
 	}
-	proof, ok := m.acks.proof(r, m.win.answered, m.set.requests)
+	proof, ok := m.acks.proof(r, m.win.answered, m.set.requests, r.terminate || m.isPause(r) || m.win.special())
 	if !ok && !m.toldError(r.ack) {
 		m.badAck(x)
 		return
@@ -50,9 +53,12 @@ func (m *machine) accept(x exchange, r *request) {
 func (m *machine) park(x exchange, r *request) *slot {
 	s := m.win.add(r.rid)
 	s.x, s.at, s.born, s.parked, s.hash, s.bytes = x, m.now, m.now, r, r.hash, r.bytes
-	s.terminate = r.terminate
+	s.terminate, s.pause = r.terminate, m.isPause(r)
 	return s
 }
+
+// isPause: without maxpause in the creation response the attribute means nothing (BOSH-106).
+func (m *machine) isPause(r *request) bool { return r.hasPause && m.set.maxpause > 0 && r.sid != "" }
 
 // admits says whether one more request can be taken in although many have no answer: whoever waited for those has gone
 // away (BOSH-182).
@@ -106,12 +112,9 @@ func (m *machine) turn(s *slot) bool {
 	s.key = print
 	m.acks.prove(s.proof)
 	m.forgetProved()
-	if r.hasPause && m.set.maxpause > 0 { // BOSH-106: else it means nothing
-		if seconds(r.pause) > m.set.maxpause { // AMB-8
-			m.kill(s.x, policyViolation, "pause too long")
-			return false
-		}
-		s.pause = true
+	if s.pause && seconds(r.pause) > m.set.maxpause { // AMB-8
+		m.kill(s.x, policyViolation, "pause too long")
+		return false
 	}
 	m.idle.request(s.pause, seconds(r.pause)) // XEP-0124 §10
 	s.empty = len(r.payload) == 0 && !r.restart && !s.pause && !s.terminate

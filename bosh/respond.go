@@ -4,7 +4,7 @@ package bosh
 // passed over, as if an empty answer had been lost.
 func (m *machine) respond(s *slot) {
 	for m.win.answered+1 < s.rid {
-		m.keep(m.win.at(m.win.answered+1), &response{})
+		m.sayNothing(m.win.at(m.win.answered + 1))
 	}
 	r := &m.r
 	*r = m.emptyBody()
@@ -28,6 +28,14 @@ func (m *machine) respond(s *slot) {
 		m.last = &last
 		m.close(m.emptyBody())
 	}
+}
+
+// sayNothing gives an empty answer to the lowest unanswered request.
+func (m *machine) sayNothing(s *slot) {
+	r := &m.r
+	*r = m.emptyBody()
+	m.acknowledgeRequests(r, s)
+	m.keep(s, r)
 }
 
 // fill puts elements of one stream into a response.
@@ -92,8 +100,11 @@ func (m *machine) acknowledgeRequests(r *response, s *slot) {
 	if r.hasAck = s.created || rid != s.rid; r.hasAck {
 		r.ack = rid
 	}
-	if k := m.replay.at(m.acks.report); k != nil && m.acks.report != 0 { // XEP-0124 §9.2
-		r.report, r.since = m.acks.report, min(m.now-k.at, seconds(65535)/1000)
+	if m.acks.report == 0 || s.x == 0 {
+		return
+	}
+	if k := m.replay.at(m.acks.report); k != nil { // XEP-0124 §9.2
+		r.report, r.since = m.acks.report, min(m.now-k.at, reportMax)
 	}
 	m.acks.report = 0
 }

@@ -120,6 +120,16 @@ func (w *ridWindow) waiting() int {
 	return n
 }
 
+// special says whether one of those is a pause or a terminate.
+func (w *ridWindow) special() bool {
+	for i := range w.slots {
+		if s := &w.slots[i]; s.rid != 0 && s.x != 0 && (s.pause || s.terminate) {
+			return true
+		}
+	}
+	return false
+}
+
 // backlog is how many bytes wait to be handled by the server.
 func (w *ridWindow) backlog() int {
 	n := 0

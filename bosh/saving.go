@@ -53,7 +53,7 @@ func (m *machine) record() {
 		return
 	}
 	s.n++
-	d := m.replay.d
+	d := m.sm.proved
 	rec := &record{n: s.n, expires: m.idle.normal + recordMargin}
 	if m.idle.paused {
 		rec.expires = max(rec.expires, m.idle.pause+recordMargin)
@@ -75,7 +75,7 @@ func (m *machine) record() {
 
 // isVoid: another replica could not go on with the session as things are.
 func (m *machine) isVoid() bool {
-	return len(m.streams.links) > 1 || m.sm.isAhead || m.bind.stage == bindAwaited || m.bind.stage == bindQueued ||
+	return m.saving.ended || len(m.streams.links) > 1 || m.sm.isAhead || m.bind.stage == bindAwaited || m.bind.stage == bindQueued ||
 		m.replay.any(func(k *kept) bool { return k.opaque })
 }
 
@@ -102,11 +102,12 @@ func (m *machine) book() {
 
 // confirm lets the server forget what the browser has. What has a record has to be in the store first.
 func (m *machine) confirm() {
-	if m.sm.isAhead && !beyond(m.sm.ahead, m.replay.d) {
+	m.sm.proved = m.replay.d
+	if m.sm.isAhead && !beyond(m.sm.ahead, m.sm.proved) {
 		m.sm.isAhead = false
 	}
 	if m.sm.on && !m.sm.resumable {
-		m.sm.confirm(m.replay.d)
+		m.sm.confirm(m.sm.proved)
 		if m.sm.isAhead {
 			m.sm.confirm(m.sm.ahead)
 		}

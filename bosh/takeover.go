@@ -50,7 +50,7 @@ func (m *machine) refillable(l *ledger) {
 	if l.bound == 0 {
 		m.bind.stage = bindKnown
 	}
-	m.sm = counters{on: true, resumable: true, up: u, upAcked: u, down: l.d, seen: l.d, from: l.d, safe: l.d, told: l.d}
+	m.sm = counters{on: true, resumable: true, up: u, upAcked: u, down: l.d, seen: l.d, from: l.d, proved: l.d, safe: l.d, told: l.d}
 }
 
 // resumeFrom is the h of <resume/>: what the store says that the browser has.

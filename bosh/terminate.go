@@ -108,7 +108,7 @@ func (m *machine) conclude() {
 		if s.x != 0 || s.rid == m.closing {
 			break
 		}
-		m.keep(s, &response{})
+		m.sayNothing(s)
 	}
 	if s := m.win.at(m.win.answered + 1); s != nil && s.rid <= m.win.received {
 		r := m.terminal("")
@@ -121,7 +121,11 @@ func (m *machine) conclude() {
 func (m *machine) close(rest response) {
 	m.life, m.forgetAt = lifeOver, m.now+m.config.grace
 	for m.win.answered < m.win.received {
-		m.keep(m.win.at(m.win.answered+1), &rest)
+		if s := m.win.at(m.win.answered + 1); rest.terminate {
+			m.keep(s, &rest)
+		} else {
+			m.sayNothing(s)
+		}
 	}
 	if !rest.terminate {
 		rest = m.terminal(otherRequest)
