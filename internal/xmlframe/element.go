@@ -11,28 +11,28 @@ func (e Element) content() []byte { return e.Raw[min(e.tag, len(e.Raw)):] }
 func (e Element) Attr(space, local string) (string, bool) {
 	for name, value := range attributes(e.startTag()) {
 		prefix, l := split(name)
-		if string(l) == local && string(prefix) != "xmlns" && string(name) != "xmlns" && e.prefixIs(prefix, space) {
+		if string(l) == local && string(prefix) != "xmlns" && string(name) != "xmlns" && prefixIs(prefix, space, e.startTag(), e.root) {
 			return decodeValue(value), true
 		}
 	}
 	return "", false
 }
 
-// prefixIs reports whether an attribute's prefix stands for space on e.
-func (e Element) prefixIs(prefix []byte, space string) bool {
+// prefixIs reports whether an attribute's prefix stands for space on the element with this start tag.
+func prefixIs(prefix []byte, space string, tag []byte, root *inherits) bool {
 	if len(prefix) == 0 || space == "" {
 		return len(prefix) == 0 && space == ""
 	}
 	if string(prefix) == "xml" {
 		return space == xmlSpace
 	}
-	for name, value := range attributes(e.startTag()) {
+	for name, value := range attributes(tag) {
 		if p, local := split(name); string(p) == "xmlns" && string(local) == string(prefix) {
 			return decodeValue(value) == space
 		}
 	}
-	i := e.root.find(prefix)
-	return i >= 0 && e.root.scope.Prefixes[i].Space == space
+	i := root.find(prefix)
+	return i >= 0 && root.scope.Prefixes[i].Space == space
 }
 
 // Children iterates over the child elements, with the declarations in force on e as their root scope.

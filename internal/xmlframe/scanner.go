@@ -11,6 +11,7 @@ type Scanner struct {
 	empty    bool      // the root's start tag was all of it
 	root     *inherits // after the Header
 	rootName string    // qualified
+	before   *inherits // root of the input before Reset: the next one often declares the same
 	token    *machine  // the unfinished token, if it is an element or a start tag
 	pos      int       // bytes examined of an unfinished end tag of the root, or XML declaration
 	err      *Error
@@ -39,7 +40,11 @@ func NewScanner(mode Mode, limits Limits) *Scanner {
 // Reset puts the Scanner back before the root. Mode and limits stay.
 func (s *Scanner) Reset() {
 	s.release()
-	*s = Scanner{mode: s.mode, limits: s.limits}
+	before := s.root
+	if before == nil {
+		before = s.before
+	}
+	*s = Scanner{mode: s.mode, limits: s.limits, rootName: s.rootName, before: before}
 }
 
 func (s *Scanner) release() {
@@ -114,17 +119,28 @@ func (s *Scanner) element(buf []byte, skipped int) (Token, int, error) {
 	switch {
 	case m.tagOnly:
 		tok.Kind = Header
-		s.root = m.root.under(tok.Element.Raw)
-		if s.root == nil {
-			s.root = newInherits(Scope{})
-		}
-		s.rootName, s.empty = string(b[m.first.at:m.first.end]), m.empty
-		s.place = insideRoot
+		s.open(tok.Element.Raw, b[m.first.at:m.first.end])
+		s.empty, s.place = m.empty, insideRoot
 	case s.mode == Standalone:
 		s.place = afterRoot
 	}
 	s.release()
 	return tok, skipped + len(tok.Element.Raw), nil
+}
+
+// open takes the root's start tag. What the root before declared in the same words is used again.
+func (s *Scanner) open(tag, name []byte) {
+	if s.rootName != string(name) {
+		s.rootName = string(name)
+	}
+	if s.before.declaredBy(tag) {
+		s.root = s.before
+		return
+	}
+	var none *inherits
+	if s.root = none.under(tag); s.root == nil {
+		s.root = newInherits(Scope{})
+	}
 }
 
 // element returns the element that the machine went through.

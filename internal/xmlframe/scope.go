@@ -1,6 +1,9 @@
 package xmlframe
 
-import "slices"
+import (
+	"bytes"
+	"slices"
+)
 
 // inherits is a Scope as the scanner uses it.
 type inherits struct {
@@ -82,4 +85,42 @@ func (r *inherits) under(tag []byte) *inherits {
 		}
 	}
 	return newInherits(s)
+}
+
+// declaredBy reports whether the start tag of a root makes just these declarations, in this order.
+func (r *inherits) declaredBy(tag []byte) bool {
+	if r == nil {
+		return false
+	}
+	defaulted, spoken, prefixes := false, false, 0
+	for name, value := range attributes(tag) {
+		prefix, local := split(name)
+		switch {
+		case string(name) == "xmlns":
+			if !sameValue(value, r.scope.Default) {
+				return false
+			}
+			defaulted = true
+		case string(name) == "xml:lang":
+			if !sameValue(value, r.scope.Lang) {
+				return false
+			}
+			spoken = true
+		case string(prefix) == "xmlns" && string(local) != "xml":
+			if prefixes == len(r.scope.Prefixes) {
+				return false
+			}
+			p := &r.scope.Prefixes[prefixes]
+			if string(local) != p.Name || !sameValue(value, p.Space) {
+				return false
+			}
+			prefixes++
+		}
+	}
+	return prefixes == len(r.scope.Prefixes) && (defaulted || r.scope.Default == "") && (spoken || r.scope.Lang == "")
+}
+
+// sameValue reports whether an undecoded value reads want. It misses one that has to be decoded.
+func sameValue(raw []byte, want string) bool {
+	return string(raw) == want && bytes.IndexAny(raw, "&\t\r\n") < 0
 }
