@@ -1,9 +1,9 @@
 package bosh
 
 import (
-	"context"
+	"errors"
+	"fmt"
 	"log/slog"
-	"net/http"
 	"time"
 
 	"stanzagate/internal/origin"
@@ -28,10 +28,12 @@ type Config struct {
 	BodyTimeout time.Duration // for the browser to send a request's body
 	AuthTimeout time.Duration // until the session is authenticated
 
-	Wait, Inactivity, MaxPause, Polling time.Duration // ceilings of what browsers may ask for; whole seconds
-	Hold                                int
-	ScriptSyntax, Keys                  bool
-	Streams                             int // streams per session; 1: not offered
+	// Ceilings of what browsers may ask for; whole seconds. A negative MaxPause means that pauses are not offered.
+	Wait, Inactivity, MaxPause, Polling time.Duration
+
+	Hold               int
+	ScriptSyntax, Keys bool
+	Streams            int // streams per session; 1: not offered
 
 	Log     *slog.Logger // nil: silent
 	Metrics Metrics      // nil: none
@@ -46,20 +48,103 @@ type Metrics interface {
 	ToBrowser(elements, bytes int)   // in a response
 }
 
-// Handler serves the BOSH endpoint. Safe for concurrent use. It ends with Shutdown.
-type Handler struct{ cfg Config }
+// noMetrics counts nothing.
+type noMetrics struct{}
 
-// New checks cfg. Its errors name the field.
-func New(cfg Config) (*Handler, error) { return &Handler{cfg: cfg}, nil }
+func (noMetrics) Request()             {}
+func (noMetrics) SessionStarted()      {}
+func (noMetrics) SessionEnded(string)  {}
+func (noMetrics) FromBrowser(int, int) {}
+func (noMetrics) ToBrowser(int, int)   {}
 
-func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {}
+const (
+	minElementBytes = 10000   // RFC 6120 §13.12: no limit on stanzas is smaller
+	maxSeconds      = 65535   // XEP-0124, schema: wait, inactivity, polling and maxpause are unsignedShort (BOSH-066)
+	maxHold         = 255 - 1 // hold and requests are unsignedByte, and requests is greater than hold
+	maxNameBytes    = 1024    // of one qualified name
+	secondsFormat   = "bosh: %s is %v; want whole seconds, at most %d s"
+	defaultStanza   = 256 << 10 // and the other defaults are in withDefaults
+)
 
-// Sessions returns how many sessions this replica owns.
-func (h *Handler) Sessions() int { return 0 }
+// withDefaults returns a copy without zero fields.
+func (c Config) withDefaults() Config {
+	number := func(field *int, value int) {
+		if *field == 0 {
+			*field = value
+		}
+	}
+	number(&c.Limits.ElementBytes, defaultStanza)
+	number(&c.Limits.Depth, 64)
+	number(&c.Limits.Attributes, 64)
+	number(&c.Limits.NameBytes, maxNameBytes)
+	number(&c.BodyBytes, 1<<20)
+	number(&c.QueueBytes, 1<<20)
+	number(&c.Hold, 2)
+	number(&c.Streams, 4)
+	period := func(field *time.Duration, value time.Duration) {
+		if *field == 0 {
+			*field = value
+		}
+	}
+	period(&c.BodyTimeout, 30*time.Second)
+	period(&c.AuthTimeout, time.Minute)
+	period(&c.Wait, time.Minute)
+	period(&c.Inactivity, 2*time.Minute)
+	period(&c.MaxPause, 5*time.Minute)
+	period(&c.Polling, 5*time.Second)
+	c.MaxPause = max(c.MaxPause, 0)
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Metrics == nil {
+		c.Metrics = noMetrics{}
+	}
+	return c
+}
 
-// Drain refuses new sessions from now on (503) and gives away those that another replica can take. It returns when the
-// others have ended or ctx has.
-func (h *Handler) Drain(ctx context.Context) error { return nil }
+// validate checks what withDefaults returned.
+func (c Config) validate() error {
+	if c.Dialer == nil {
+		return errors.New("bosh: Dialer is nil")
+	}
+	for name, d := range map[string]time.Duration{"Wait": c.Wait, "Inactivity": c.Inactivity, "MaxPause": c.MaxPause, "Polling": c.Polling} {
+		if d < 0 || d%time.Second != 0 || d > maxSeconds*time.Second {
+			return fmt.Errorf(secondsFormat, name, d, maxSeconds)
+		}
+	}
+	switch {
+	case c.Limits.ElementBytes < minElementBytes:
+		return fmt.Errorf("bosh: Limits.ElementBytes is %d; want at least %d", c.Limits.ElementBytes, minElementBytes)
+	case c.BodyBytes < c.Limits.ElementBytes:
+		return fmt.Errorf("bosh: BodyBytes is %d; want at least Limits.ElementBytes, %d", c.BodyBytes, c.Limits.ElementBytes)
+	case c.QueueBytes < 0:
+		return fmt.Errorf("bosh: QueueBytes is %d; want a positive number", c.QueueBytes)
+	case c.Hold < 0 || c.Hold > maxHold:
+		return fmt.Errorf("bosh: Hold is %d; want 1 to %d", c.Hold, maxHold)
+	case c.Streams < 0 || c.Streams > maxStreams:
+		return fmt.Errorf("bosh: Streams is %d; want 1 to %d", c.Streams, maxStreams)
+	case c.BodyTimeout < 0 || c.AuthTimeout < 0:
+		return fmt.Errorf("bosh: BodyTimeout is %v, AuthTimeout is %v; want positive durations", c.BodyTimeout, c.AuthTimeout)
+	}
+	return nil
+}
 
-// Shutdown ends what is left with system-shutdown and waits for every goroutine of the Handler, or until ctx ends.
-func (h *Handler) Shutdown(ctx context.Context) error { return nil }
+const (
+	featuresWait  = 5 * time.Second  // BOSH-067: later the creation response leaves without features
+	gapWait       = 4 * time.Second  // BOSH-134
+	stuckWait     = 10 * time.Second // a request that a slow server delays is given up by then (BOSH-017)
+	grace         = 30 * time.Second // BOSH-123
+	ackTimeout    = 5 * time.Second
+	responseBytes = 256 << 10 // BOSH-079; one element may be larger
+	responseMax   = 400       // elements
+)
+
+// machineConfig is what sessions that die with this replica work by.
+func (c *Config) machineConfig() *machineConfig {
+	return &machineConfig{
+		wait: c.Wait, inactivity: c.Inactivity, polling: c.Polling, maxpause: c.MaxPause,
+		hold: c.Hold, acks: true, keys: c.Keys,
+		featuresWait: featuresWait, gapWait: gapWait, stuckWait: stuckWait, grace: grace, ackTimeout: ackTimeout,
+		queueBytes: c.QueueBytes, responseBytes: responseBytes, responseMax: responseMax,
+	}
+}

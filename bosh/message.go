@@ -6,7 +6,12 @@ import (
 	"stanzagate/internal/xmlframe"
 )
 
-// request is a decoded <body/> of a browser (XEP-0124 §6, XEP-0206). Attribute syntax has been checked by the decoder.
+// request is a decoded <body/> of a browser (XEP-0124 §6, XEP-0206). Attribute syntax has been checked by the decoder:
+// numbers beyond their type's range are clipped to it, a content or xml:lang that is not acceptable is left out.
+//
+// Creation requests stay as they are for the life of the machine. Any other request, and its payload, is used again by the
+// shell once its exchange is answered with a response that is neither terminal nor type='error', all of its forwardings
+// have been written, and so the machine needs nothing of it but copies.
 type request struct {
 	rid    uint64 // 1 … 2^53-1
 	sid    string
@@ -38,6 +43,11 @@ type request struct {
 	payload []payload
 	bytes   int    // of the body, what it counts against queue-bytes
 	hash    uint64 // of the body, for the log (BOSH-140)
+
+	// The shell's own.
+	hasSID bool    // the attribute is there (BOSH-033)
+	sidRaw []byte  // its value; sid is set once the session is found
+	buffer *buffer // has the bytes of the payload
 }
 
 // payload is one first-level element of a request.

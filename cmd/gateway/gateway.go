@@ -106,11 +106,15 @@ func (g *gateway) newHandlers(origins origin.Policy) error {
 		Sessions: s.Limit.Sessions, SessionsPerAddress: s.Limit.SessionsPerAddress,
 		Creations: s.Limit.Creations, AuthFailures: s.Limit.AuthFailures,
 	})
+	maxPause := s.BOSH.MaxPause
+	if maxPause == 0 {
+		maxPause = -1 // none
+	}
 	overHTTP, err := bosh.New(bosh.Config{
 		Dialer: g.dialer, DefaultDomain: s.BOSH.DefaultDomain, Origins: origins, Peers: g.peers, Quota: shared,
 		Limits: limits, BodyBytes: s.Limit.BodyBytes, QueueBytes: s.Limit.QueueBytes,
 		BodyTimeout: s.Limit.BodyTimeout, AuthTimeout: s.Limit.AuthTimeout,
-		Wait: s.BOSH.Wait, Inactivity: s.BOSH.Inactivity, MaxPause: s.BOSH.MaxPause, Polling: s.BOSH.Polling,
+		Wait: s.BOSH.Wait, Inactivity: s.BOSH.Inactivity, MaxPause: maxPause, Polling: s.BOSH.Polling,
 		Hold: s.BOSH.Hold, ScriptSyntax: s.BOSH.ScriptSyntax, Keys: s.BOSH.Keys, Streams: s.BOSH.Streams,
 		Log: g.log.With(slog.String("transport", "bosh")), Metrics: g.metrics.bosh,
 	})

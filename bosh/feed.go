@@ -1,0 +1,275 @@
+package bosh
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"sync"
+	"time"
+
+	"stanzagate/internal/ns"
+	"stanzagate/internal/xmlframe"
+	"stanzagate/upstream"
+)
+
+// feed is one stream of a session: from the server to the machine. Its goroutine opens it and then reads it; what is
+// written to it goes through the up lane.
+type feed struct {
+	// immutable after openLocked
+	s       *session
+	index   int
+	opening upstream.Opening
+
+	// set by run before it reports opened, immutable afterwards; read under mu until then
+	stream *upstream.Stream
+	domain string
+
+	// guarded by s.mu
+	cancel context.CancelFunc // ends Open; nil once that is over
+	closed bool               // given up by us
+	failed bool               // a write has failed: the reader will find out why
+	header bool               // a new stream header is to come, or came with Open
+	wrote  time.Time          // when we last wrote
+
+	fragments fragments // of script syntax; owned by the up lane
+}
+
+// openLocked starts a stream.
+func (s *session) openLocked(o opening) {
+	f := &feed{s: s, index: o.stream, opening: upstream.Opening{
+		Domain: o.to, From: o.from, Lang: o.lang, Client: s.client, Local: s.local, Managed: s.h.machine.managed,
+	}}
+	for len(s.feeds) <= o.stream {
+		s.feeds = append(s.feeds, nil)
+	}
+	s.feeds[o.stream] = f
+	ctx, cancel := context.WithCancel(s.h.ctx)
+	f.cancel = cancel
+	s.goLocked(func() {
+		defer cancel()
+		f.run(ctx)
+	})
+}
+
+// run opens the stream and reads it to its end.
+func (f *feed) run(ctx context.Context) {
+	if !f.open(ctx) {
+		return
+	}
+	for f.wanted() {
+		if err := f.receive(); err != nil {
+			f.end(err)
+			return
+		}
+	}
+}
+
+// open reports false if there is nothing to read.
+func (f *feed) open(ctx context.Context) bool {
+	s := f.s
+	st, err := s.h.cfg.Dialer.Open(ctx, f.opening)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f.cancel = nil
+	switch {
+	case err == nil && (f.closed || s.over):
+		_ = st.Cut() // nothing has been said on it yet
+		return false
+	case f.closed, s.over:
+		return false
+	case err != nil:
+		f.unopenedLocked(err)
+		return false
+	}
+	f.stream, f.header, f.wrote = st, true, time.Now()
+	// It was served a moment ago. If it is not any more, no restart for it will be.
+	f.domain, _ = s.h.cfg.Dialer.Serves(f.opening.Domain)
+	return true
+}
+
+// unopenedLocked reports that the server cannot be reached, or does not want us.
+func (f *feed) unopenedLocked(err error) {
+	s := f.s
+	s.log(slog.LevelDebug, "stream not opened", err.Error())
+	s.eventLocked(func(now time.Time) effects {
+		var se *upstream.StreamError
+		if errors.As(err, &se) {
+			return s.m.ended(now, f.index, cause{kind: causeError, raw: prefixed(se.Raw, 0), condition: se.Condition})
+		}
+		return s.m.openFailed(now, f.index, hostCondition(err))
+	})
+	s.delegateLocked()
+}
+
+// wanted waits until the machine wants more (BOSH-080). It always returns true: a stream that has been given up is read to
+// its end, for the server to have its say.
+func (f *feed) wanted() bool {
+	s := f.s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for !f.closed && !f.failed && !s.over && !s.m.wantsMore() {
+		s.more.Wait()
+	}
+	return true
+}
+
+const (
+	batchBytes    = 64 << 10
+	batchElements = 128
+)
+
+// batch collects elements that the server sent in one go, so that they reach the browser in one response. Pooled.
+type batch struct {
+	raw  []byte
+	ends []int
+	els  []element
+}
+
+var batches = sync.Pool{New: func() any { return new(batch) }}
+
+// receive waits for something from the server, and reports it and what follows it without waiting.
+func (f *feed) receive() error {
+	ev, err := f.stream.Recv()
+	if err != nil {
+		return err
+	}
+	b := batches.Get().(*batch)
+	defer b.release()
+	for {
+		// Other kinds belong to managed streams.
+		if ev.Kind == upstream.KindElement {
+			f.element(b, ev.Element)
+		}
+		if len(b.raw) >= batchBytes || len(b.els) >= batchElements || !buffered(f.stream) {
+			break
+		}
+		if ev, err = f.stream.Recv(); err != nil {
+			break
+		}
+	}
+	f.deliver(b)
+	return err
+}
+
+// element adds one element to a batch.
+func (f *feed) element(b *batch, el xmlframe.Element) {
+	s := f.s
+	switch string(el.Space) {
+	case ns.Stream:
+		if string(el.Local) == "features" {
+			f.deliver(b)
+			f.opened()
+		}
+		b.add(el, s.streams, true)
+		return
+	case ns.SASL, ns.SASL2:
+		if string(el.Local) == "failure" {
+			s.place.AuthFailed()
+		}
+	}
+	b.add(el, s.scope, false)
+}
+
+func (b *batch) add(el xmlframe.Element, to *xmlframe.Scope, prefix bool) {
+	from := len(b.raw)
+	b.raw = el.AppendTo(b.raw, to)
+	if prefix {
+		b.raw = prefixed(b.raw, from)
+	}
+	b.ends = append(b.ends, len(b.raw))
+	b.els = append(b.els, element{prefix: prefix})
+}
+
+// deliver reports what the batch has, and empties it. The elements share one allocation.
+func (f *feed) deliver(b *batch) {
+	if len(b.els) == 0 {
+		return
+	}
+	own, from := bytes.Clone(b.raw), 0
+	for i, end := range b.ends {
+		b.els[i].raw = own[from:end:end]
+		from = end
+	}
+	f.s.event(func(now time.Time) effects { return f.s.m.delivered(now, f.index, b.els) })
+	b.empty()
+}
+
+func (b *batch) empty() {
+	clear(b.els)
+	b.raw, b.ends, b.els = b.raw[:0], b.ends[:0], b.els[:0]
+}
+
+func (b *batch) release() {
+	b.empty()
+	if cap(b.raw) <= 2*batchBytes {
+		batches.Put(b)
+	}
+}
+
+// opened reports the server's stream header once it is known: with the first features that follow it.
+func (f *feed) opened() {
+	s := f.s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if f.header {
+		f.header = false
+		h := f.stream.Header()
+		s.eventLocked(func(now time.Time) effects {
+			return s.m.opened(now, f.index, streamHeader{id: h.ID, from: h.From, lang: h.Lang, version: h.Version})
+		})
+		s.delegateLocked()
+	}
+	if !s.keepBy.IsZero() {
+		s.keepBy = earliest(s.keepBy, f.wrote.Add(f.patience())) // the features may say how patient the server is
+		s.armLocked()
+	}
+}
+
+// expectHeader is called before a restart.
+func (f *feed) expectHeader() {
+	f.s.mu.Lock()
+	defer f.s.mu.Unlock()
+	f.header = true
+}
+
+// written notes that the server has heard from us.
+func (f *feed) written() {
+	f.s.mu.Lock()
+	defer f.s.mu.Unlock()
+	f.wrote = time.Now()
+}
+
+// fail notes that a write has failed. The reader, even if it waits for the browser to fetch more, is to see the end.
+func (f *feed) fail() {
+	f.s.mu.Lock()
+	defer f.s.mu.Unlock()
+	f.failed = true
+	f.s.more.Broadcast()
+}
+
+// patience is how long the server may go without a sign of life.
+func (f *feed) patience() time.Duration {
+	if idle := f.stream.Idle(); idle > 0 {
+		return min(idle/2, keepAlive)
+	}
+	return keepAlive
+}
+
+// end reports the end of the stream.
+func (f *feed) end(err error) {
+	c := cause{kind: causeLost, condition: err.Error()}
+	var se *upstream.StreamError
+	switch {
+	case errors.As(err, &se):
+		c = cause{kind: causeError, raw: prefixed(se.Raw, 0), condition: se.Condition}
+	case errors.Is(err, io.EOF):
+		c = cause{kind: causeClean}
+	}
+	f.s.log(slog.LevelDebug, "stream ended", err.Error())
+	f.s.event(func(now time.Time) effects { return f.s.m.ended(now, f.index, c) })
+}
+
+// buffered reports whether the next Recv returns without waiting.
+func buffered(*upstream.Stream) bool { return false }

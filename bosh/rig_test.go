@@ -1,0 +1,331 @@
+package bosh
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"encoding/base64"
+	"encoding/xml"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"stanzagate/internal/origin"
+	"stanzagate/internal/xmpptest"
+	"stanzagate/upstream"
+)
+
+const patience = 10 * time.Second // of every wait in these tests
+
+// rig is a Handler behind an HTTP server, in front of a scripted XMPP server.
+type rig struct {
+	t       testing.TB
+	h       *Handler
+	web     *httptest.Server
+	xmpp    *xmpptest.Server
+	counted *tally
+}
+
+type rigOption func(*Config, *httptest.Server)
+
+// newRig starts everything; it ends with the test. cfg is completed.
+func newRig(t testing.TB, xo xmpptest.Options, cfg Config, options ...rigOption) *rig {
+	t.Helper()
+	r := &rig{t: t, xmpp: xmpptest.Start(t, xo), counted: &tally{}}
+	if cfg.Dialer == nil {
+		d, err := upstream.NewDialer(upstream.Config{Domains: []string{r.xmpp.Setting("")}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		cfg.Dialer = d
+	}
+	if cfg.Metrics == nil {
+		cfg.Metrics = r.counted
+	}
+	web := httptest.NewUnstartedServer(nil)
+	for _, o := range options {
+		o(&cfg, web)
+	}
+	h, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.h, r.web = h, web
+	web.Config.Handler = h
+	if web.TLS != nil {
+		web.StartTLS()
+	} else {
+		web.Start()
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		if err := h.Shutdown(ctx); err != nil {
+			t.Errorf("shutdown: %v", err)
+		}
+		web.Close()
+	})
+	return r
+}
+
+// anyOrigins is the setting `origins: *`.
+func anyOrigins(t testing.TB) origin.Policy {
+	t.Helper()
+	p, err := origin.Parse([]string{"*"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// overTLS makes the HTTP server speak TLS and HTTP/2.
+func overTLS(_ *Config, web *httptest.Server) {
+	web.TLS = &tls.Config{}
+	web.EnableHTTP2 = true
+}
+
+// tally is a Metrics that can be asked.
+type tally struct {
+	mu                      sync.Mutex
+	requests, started       int
+	ended                   []string
+	elementsIn, elementsOut int
+	panicIn                 func() // called in FromBrowser and ToBrowser
+}
+
+func (c *tally) Request() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.requests++
+}
+
+func (c *tally) SessionStarted() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.started++
+}
+
+func (c *tally) SessionEnded(condition string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.ended = append(c.ended, condition)
+}
+
+func (c *tally) FromBrowser(elements, _ int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.elementsIn += elements
+}
+
+func (c *tally) ToBrowser(elements, _ int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.elementsOut += elements
+}
+
+func (c *tally) endings() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return append([]string(nil), c.ended...)
+}
+
+// node is an element as encoding/xml reads it; it shares no code with what is tested.
+type node struct {
+	XMLName xml.Name
+	Attrs   []xml.Attr `xml:",any,attr"`
+	Nodes   []node     `xml:",any"`
+	Text    string     `xml:",chardata"`
+}
+
+func (n node) attr(name string) string {
+	for _, a := range n.Attrs {
+		if a.Name.Space == "" && a.Name.Local == name {
+			return a.Value
+		}
+	}
+	return ""
+}
+
+func (n node) attrNS(space, name string) string {
+	for _, a := range n.Attrs {
+		if a.Name.Space == space && a.Name.Local == name {
+			return a.Value
+		}
+	}
+	return ""
+}
+
+func (n node) child(local string) (node, bool) {
+	for _, c := range n.Nodes {
+		if c.XMLName.Local == local {
+			return c, true
+		}
+	}
+	return node{}, false
+}
+
+// reply is an HTTP response.
+type reply struct {
+	node   // the <body/>, if there is one
+	status int
+	header http.Header
+	raw    string
+	proto  string
+	took   time.Duration
+	err    error
+}
+
+// post sends a body and reads the answer.
+func (r *rig) post(client *http.Client, body string, headers ...string) reply {
+	return r.do(client, http.MethodPost, r.web.URL, strings.NewReader(body), headers...)
+}
+
+func (r *rig) do(client *http.Client, method, url string, body io.Reader, headers ...string) (out reply) {
+	req, err := http.NewRequest(method, url, body)
+	if err != nil {
+		r.t.Error(err)
+		return reply{err: err}
+	}
+	for _, h := range headers {
+		name, value, _ := strings.Cut(h, ": ")
+		req.Header.Add(name, value)
+	}
+	return r.send(client, req)
+}
+
+func (r *rig) send(client *http.Client, req *http.Request) (out reply) {
+	if client == nil {
+		client = r.web.Client()
+	}
+	began := time.Now()
+	res, err := client.Do(req)
+	if err != nil {
+		return reply{err: err}
+	}
+	defer res.Body.Close()
+	raw, err := io.ReadAll(res.Body)
+	out = reply{status: res.StatusCode, header: res.Header, raw: string(raw), proto: res.Proto, took: time.Since(began), err: err}
+	if res.StatusCode == http.StatusOK && strings.HasPrefix(out.raw, "<body") {
+		if err := xml.Unmarshal(raw, &out.node); err != nil {
+			r.t.Errorf("response is not XML: %v: %s", err, raw)
+		}
+		if out.XMLName != (xml.Name{Space: "http://jabber.org/protocol/httpbind", Local: "body"}) {
+			r.t.Errorf("response is %v", out.XMLName)
+		}
+	}
+	return out
+}
+
+// browser is a client that numbers its requests.
+type browser struct {
+	*rig
+	sid string
+	rid int
+}
+
+// open creates a session with these attributes besides rid, to and the namespace.
+func (r *rig) open(attrs string) (*browser, reply) {
+	r.t.Helper()
+	b := &browser{rig: r, rid: 1000}
+	out := r.post(nil, b.createBody(attrs))
+	b.sid = out.attr("sid")
+	return b, out
+}
+
+const defaultAttrs = "ver='1.11' wait='60' hold='1'"
+
+func (b *browser) createBody(attrs string) string {
+	return fmt.Sprintf("<body xmlns='http://jabber.org/protocol/httpbind' rid='%d' to='example.org' xmlns:xmpp='urn:xmpp:xbosh' xmpp:version='1.0' %s/>", b.rid, attrs)
+}
+
+// next makes the next request, with attributes and payload.
+func (b *browser) next(attrs, payload string) string {
+	b.rid++
+	return b.at(b.rid, attrs, payload)
+}
+
+func (b *browser) at(rid int, attrs, payload string) string {
+	return "<body xmlns='http://jabber.org/protocol/httpbind' rid='" + strconv.Itoa(rid) + "' sid='" + b.sid + "' " + attrs + ">" + payload + "</body>"
+}
+
+// say sends the next request and waits for the answer.
+func (b *browser) say(attrs, payload string) reply {
+	b.t.Helper()
+	return b.post(nil, b.next(attrs, payload))
+}
+
+// hold sends the next request and returns where its answer will be.
+func (b *browser) hold(attrs, payload string) <-chan reply {
+	return b.async(b.next(attrs, payload))
+}
+
+func (b *browser) async(body string) <-chan reply {
+	ch := make(chan reply, 1)
+	go func() { ch <- b.post(nil, body) }()
+	return ch
+}
+
+// get waits for an answer.
+func (r *rig) get(ch <-chan reply) reply {
+	r.t.Helper()
+	select {
+	case out := <-ch:
+		return out
+	case <-time.After(patience):
+		r.t.Fatal("no answer")
+		return reply{}
+	}
+}
+
+// until polls, with empty requests, until an element of that name comes, and returns it and the response.
+func (b *browser) until(first reply, local string) (node, reply) {
+	b.t.Helper()
+	out := first
+	for range 100 {
+		if n, ok := out.child(local); ok {
+			return n, out
+		}
+		if out.err != nil || out.attr("type") != "" || out.status != 200 {
+			b.t.Fatalf("no <%s/>: %d %s %v", local, out.status, out.raw, out.err)
+		}
+		out = b.say("", "")
+	}
+	b.t.Fatalf("no <%s/>", local)
+	return node{}, reply{}
+}
+
+func plain(user, password string) string {
+	return "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>" +
+		base64.StdEncoding.EncodeToString([]byte("\x00"+user+"\x00"+password)) + "</auth>"
+}
+
+const restartAttrs = "to='example.org' xmlns:xmpp='urn:xmpp:xbosh' xmpp:restart='true'"
+
+// login creates a session and binds user/browser.
+func (r *rig) login(user string) *browser {
+	r.t.Helper()
+	b, out := r.open(defaultAttrs)
+	b.authenticate(user, out)
+	return b
+}
+
+func (b *browser) authenticate(user string, out reply) {
+	b.t.Helper()
+	b.until(out, "features")
+	b.until(b.say("", plain(user, "secret")), "success")
+	b.until(b.say(restartAttrs, ""), "features")
+	bind := "<iq xmlns='jabber:client' type='set' id='bind1'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'><resource>browser</resource></bind></iq>"
+	b.until(b.say("", bind), "iq")
+}
+
+func message(to, body string) string {
+	var text bytes.Buffer
+	_ = xml.EscapeText(&text, []byte(body)) // a bytes.Buffer has no errors
+	return "<message xmlns='jabber:client' to='" + to + "'><body>" + text.String() + "</body></message>"
+}

@@ -1,0 +1,367 @@
+package bosh
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/x509"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"sync"
+	"time"
+
+	"stanzagate/internal/peer"
+	"stanzagate/internal/quota"
+	"stanzagate/internal/xmlframe"
+)
+
+// session is the shell of one machine: it has the mutex, the timer, the requests that wait and the streams, and carries
+// effects out. No I/O is done under mu. Its goroutines are one for each stream (feed.run), one that writes upstream while
+// there is more to write than the requests' own goroutines do (lane.go), and what closes streams at the end; all of them
+// end soon after the session does, and Handler.wg counts them.
+type session struct {
+	// immutable after newSession
+	h             *Handler
+	sid           string
+	key           sidKey
+	client, local netip.AddrPort    // of the creation request
+	secure        bool              // BOSH-177
+	exposed       bool              // others can listen to what the browser sends
+	script        bool              // XEP-0252
+	cert          [sha256.Size]byte // of the browser's certificate (BOSH-179); zero for none
+	place         *quota.Place
+
+	mu sync.Mutex
+	// guarded by mu
+	m       *machine        // nil until create
+	last    exchange        // number of the newest
+	waiting []*waiter       // requests that are not answered yet, oldest first
+	feeds   []*feed         // by stream
+	scope   *xmlframe.Scope // what elements for the browser are mended for
+	streams *xmlframe.Scope // likewise, for those that use the prefix stream
+	more    sync.Cond       // broadcast when feeds may read again, or have to stop
+	over    bool            // forgotten: events mean nothing any more
+	ended   bool            // effects.end has come
+
+	// The up lane (lane.go); guarded by mu.
+	up      []upItem
+	working bool // somebody carries out what is in up
+
+	// The timer (timer.go); guarded by mu.
+	timer  *time.Timer
+	armed  time.Time // what timer is set to; zero: it is not
+	next   time.Time // effects.next
+	authBy time.Time // AuthTimeout; zero once authenticated
+	keepBy time.Time // when to look whether the server wants a sign of life; zero: never
+}
+
+func newSession(h *Handler, r *http.Request, p peer.Peer, place *quota.Place, script bool) *session {
+	sid := newSID()
+	s := &session{
+		h: h, sid: sid, key: keyOf(sid), client: p.Addr, local: p.Local, secure: p.Secure, exposed: exposed(p),
+		script: script, place: place,
+	}
+	if c := certificate(r); c != nil {
+		s.cert = sha256.Sum256(c.Raw)
+	}
+	s.more.L = &s.mu
+	return s
+}
+
+// exposed reports whether others can listen to what the browser says to us (UP-051).
+func exposed(p peer.Peer) bool { return !p.Secure && p.Addr.IsValid() && !p.Addr.Addr().IsLoopback() }
+
+// certificate returns what the browser proved to have, if it did.
+func certificate(r *http.Request) *x509.Certificate {
+	if r.TLS == nil || len(r.TLS.PeerCertificates) == 0 {
+		return nil
+	}
+	return r.TLS.PeerCertificates[0]
+}
+
+// belongs reports whether a request may be one of this session: XEP-0124 §19.1, what began with TLS, and with a
+// certificate, goes on with them.
+func (s *session) belongs(r *http.Request, p peer.Peer) bool {
+	if s.secure && !p.Secure {
+		return false
+	}
+	if s.cert == ([sha256.Size]byte{}) {
+		return true
+	}
+	c := certificate(r)
+	return c != nil && sha256.Sum256(c.Raw) == s.cert
+}
+
+// waiter is a request that waits for its answer. Pooled.
+type waiter struct {
+	x      exchange
+	answer answer
+	done   chan struct{} // capacity 1, so that the one who answers never waits; sent to once for each x
+}
+
+var waiters = sync.Pool{New: func() any { return &waiter{done: make(chan struct{}, 1)} }}
+
+// create begins the session with its first request. The result is that of serve.
+func (s *session) create(ctx context.Context, req *request) (answer, bool) {
+	s.log(slog.LevelInfo, "bosh session started", req.to)
+	return s.exchange(ctx, nil, func(now time.Time, x exchange) effects {
+		s.scope, s.streams = bodyScope(req.lang), streamScope(req.lang)
+		s.authBy, s.keepBy = now.Add(s.h.cfg.AuthTimeout), now.Add(keepAlive)
+		var names []string
+		if s.h.cfg.Streams > 1 {
+			names = newNames(s.h.cfg.Streams)
+		}
+		var e effects
+		s.m, e = newMachine(now, s.h.machine, s.sid, names, x, req)
+		return e
+	})
+}
+
+// serve has the session answer a request. It reports false if the browser went away before there was an answer.
+func (s *session) serve(ctx context.Context, req *request) (answer, bool) {
+	return s.exchange(ctx, req, func(now time.Time, x exchange) effects { return s.m.request(now, x, req) })
+}
+
+// refuse has the session end because of a request that cannot be served.
+func (s *session) refuse(ctx context.Context, condition string) (answer, bool) {
+	return s.exchange(ctx, nil, func(now time.Time, x exchange) effects { return s.m.refused(now, x, condition) })
+}
+
+// exchange reports a request and waits for its answer. req is used again if it can be; nil to leave it alone.
+func (s *session) exchange(ctx context.Context, req *request, call func(time.Time, exchange) effects) (answer, bool) {
+	w := waiters.Get().(*waiter)
+	if s.enter(w, call) {
+		s.work(true)
+	}
+	select {
+	case <-w.done:
+	default:
+		// Done allocates, so it is asked for only if there is need to wait.
+		select {
+		case <-w.done:
+		case <-ctx.Done():
+			if !s.leave(w) {
+				<-w.done // the answer was quicker; it may still reach the browser
+				break
+			}
+			waiters.Put(w)
+			return answer{}, false
+		}
+	}
+	a := w.answer
+	w.answer = answer{}
+	waiters.Put(w)
+	if req != nil && s.done(req, &a) {
+		req.recycle()
+	}
+	return a, true
+}
+
+// enter reports a request to the machine. It reports whether the caller has to work (lane.go).
+func (s *session) enter(w *waiter, call func(time.Time, exchange) effects) (turn bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.over {
+		// It ended between the look-up and here: the same as if it had not been found.
+		w.answer = answer{kind: answerBody, response: response{terminate: true, condition: itemNotFound}}
+		w.done <- struct{}{}
+		return false
+	}
+	s.last++
+	w.x = s.last
+	s.waiting = append(s.waiting, w)
+	s.eventLocked(func(now time.Time) effects { return call(now, w.x) })
+	return s.turnLocked()
+}
+
+// leave reports that the browser went away. It reports whether that was before the answer (BOSH-018).
+func (s *session) leave(w *waiter) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.takeLocked(w.x) == nil {
+		return false
+	}
+	s.eventLocked(func(now time.Time) effects { return s.m.gone(now, w.x) })
+	s.delegateLocked()
+	return true
+}
+
+// done reports whether nothing needs the request any more (see request).
+func (s *session) done(req *request, a *answer) bool {
+	if a.kind != answerBody || a.response.terminate || a.response.failed {
+		return false
+	}
+	if len(req.payload) == 0 {
+		return true
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.up) == 0 && !s.working
+}
+
+// takeLocked removes a request from those that wait; nil if it does not.
+func (s *session) takeLocked(x exchange) *waiter {
+	for i, w := range s.waiting {
+		if w.x == x {
+			s.waiting = append(s.waiting[:i], s.waiting[i+1:]...)
+			return w
+		}
+	}
+	return nil
+}
+
+// event reports something that is not a request to the machine.
+func (s *session) event(call func(now time.Time) effects) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.eventLocked(call)
+	s.delegateLocked()
+}
+
+// eventLocked calls the machine and carries out what it returns, as far as that needs no I/O; the rest is in the up lane
+// then. A machine that panics takes its session with it (XEP-0124 §17.2: internal-server-error).
+func (s *session) eventLocked(call func(now time.Time) effects) {
+	if s.over {
+		return
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			s.h.panicked(s, p)
+			s.crashLocked()
+		}
+	}()
+	e := call(time.Now())
+	s.executeLocked(&e)
+}
+
+// executeLocked is the one place where effects are carried out, in the order that events.go prescribes.
+//
+// The down lane is: save, answer, end. Sessions that die with this replica (class none) save nothing, so answers leave at
+// once, in the order in which they were returned.
+func (s *session) executeLocked(e *effects) {
+	for i := range e.open {
+		s.openLocked(e.open[i])
+	}
+	for i := range e.forward {
+		s.up = append(s.up, upItem{kind: upForward, forward: e.forward[i]})
+	}
+	for i := range e.bounce {
+		s.up = append(s.up, upItem{kind: upBounce, bounce: e.bounce[i]})
+	}
+	for i := range e.close {
+		s.up = append(s.up, upItem{kind: upClose, close: e.close[i]})
+	}
+	for i := range e.answer {
+		s.answerLocked(&e.answer[i])
+	}
+	if e.note != "" {
+		s.log(slog.LevelDebug, e.note, "")
+	}
+	if e.end != nil {
+		s.endLocked(e.end.condition, e.end.reason)
+	}
+	if e.forget {
+		s.forgetLocked()
+		return
+	}
+	s.next = e.next
+	s.armLocked()
+	if s.m != nil && s.m.wantsMore() {
+		s.more.Broadcast()
+	}
+}
+
+// answerLocked hands an answer to the request that waits for it; if its browser is gone there is nobody to tell.
+func (s *session) answerLocked(a *answer) {
+	if w := s.takeLocked(a.x); w != nil {
+		w.answer = *a
+		w.done <- struct{}{}
+	}
+}
+
+// endLocked is the end as operators see it. The session may still have answers to repeat (BOSH-123).
+func (s *session) endLocked(condition, reason string) {
+	if s.ended {
+		return
+	}
+	s.ended = true
+	s.authBy, s.keepBy = time.Time{}, time.Time{}
+	s.place.Release()
+	s.h.sessionEnded(condition)
+	s.log(slog.LevelInfo, "bosh session ended", reason, slog.String("condition", condition))
+}
+
+// forgetLocked ends what is left. Nothing is reported to the machine from here on.
+func (s *session) forgetLocked() {
+	if s.over {
+		return
+	}
+	s.over = true
+	s.endLocked("", "forgotten")
+	if s.timer != nil {
+		s.timer.Stop()
+	}
+	for _, w := range s.waiting {
+		w.answer = answer{x: w.x, kind: answerUnavailable}
+		w.done <- struct{}{}
+	}
+	s.waiting = nil
+	for i, f := range s.feeds {
+		if !f.closed {
+			s.up = append(s.up, upItem{kind: upClose, close: closing{stream: i, how: closeClean}})
+		}
+	}
+	s.more.Broadcast()
+	s.delegateLocked()
+	s.h.leave(s)
+}
+
+// crash ends a session in which something of ours went wrong.
+func (s *session) crash() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.crashLocked()
+}
+
+func (s *session) crashLocked() {
+	if s.over {
+		return
+	}
+	for _, w := range s.waiting {
+		w.answer = answer{x: w.x, response: response{terminate: true, condition: internalServerError}}
+		w.done <- struct{}{}
+	}
+	s.waiting = nil
+	s.working = false // whoever had the turn may be the one that went wrong
+	s.endLocked(internalServerError, "panic")
+	s.forgetLocked()
+}
+
+// goLocked starts a goroutine of the session. mu is held, or the caller is itself such a goroutine.
+func (s *session) goLocked(run func()) {
+	s.h.wg.Add(1)
+	go func() {
+		defer s.h.wg.Done()
+		defer s.contain()
+		run()
+	}()
+}
+
+// contain is deferred in goroutines: a panic ends the session and nothing else.
+func (s *session) contain() {
+	if p := recover(); p != nil {
+		s.h.panicked(s, p)
+		s.crash()
+	}
+}
+
+func (s *session) log(level slog.Level, msg, reason string, more ...slog.Attr) {
+	if !s.h.cfg.Log.Enabled(s.h.ctx, level) {
+		return
+	}
+	attrs := append([]slog.Attr{slog.String("sid", s.key.String()), slog.String("remote", s.client.String())}, more...)
+	if reason != "" {
+		attrs = append(attrs, slog.String("reason", reason))
+	}
+	s.h.cfg.Log.LogAttrs(s.h.ctx, level, msg, attrs...)
+}
