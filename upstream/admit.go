@@ -20,11 +20,7 @@ func (s *Stream) Admit(dst []byte, el xmlframe.Element) (Admission, error) {
 	case space == compression:
 		return Admission{Action: Answer, Bytes: append(dst, refusedZip...)}, nil
 	case space == ns.SASL, space == ns.SASL2:
-		if s.p.restartable {
-			return refuse("not-authorized"), nil // RFC 6120 §6.4.6: only a stream restart may come now
-		}
-		s.p.begun, s.shown = true, nil
-		return s.forward(dst, el), nil
+		return s.admitSASL(dst, el), nil
 	case space == ns.SM && s.client.Managed:
 		return managedSM(dst, el), nil
 	case space == ns.SM, space == nsCSI:
@@ -48,6 +44,28 @@ func (s *Stream) forward(dst []byte, el xmlframe.Element) Admission {
 	return Admission{Action: Forward, Bytes: el.AppendTo(dst, s.out)}
 }
 
+// admitSASL lets what a client says in SASL (RFC 6120 §6.4) and SASL2 (XEP-0388 §2) through, before it is authenticated.
+func (s *Stream) admitSASL(dst []byte, el xmlframe.Element) Admission {
+	switch {
+	case s.p.restartable:
+		return refuse("not-authorized") // RFC 6120 §6.4.6: only a stream restart may come now
+	case s.p.authenticated || s.client.Managed && string(el.Space) == ns.SASL2:
+		return refuse("unsupported-stanza-type") // UP-039: not negotiated, or not any more
+	}
+	switch string(el.Local) {
+	case "auth", "authenticate":
+		// UP-051: a client that takes PLAIN unasked is stopped before the server sees the password, if not before others do.
+		if m, _ := el.Attr("", "mechanism"); m == plain && s.policy.noPlain {
+			return Admission{Action: Answer, Bytes: appendFailure(dst, el, "encryption-required")}
+		}
+	case "response", "abort", "next":
+	default:
+		return refuse("unsupported-stanza-type")
+	}
+	s.p.begun, s.shown = true, nil
+	return s.forward(dst, el)
+}
+
 // managedSM keeps a browser's own stream management away from a stream on which the gateway does it.
 func managedSM(dst []byte, el xmlframe.Element) Admission {
 	switch string(el.Local) {
@@ -57,13 +75,18 @@ func managedSM(dst []byte, el xmlframe.Element) Admission {
 	return Admission{Action: Answer, Bytes: append(dst, refusedEnable...)}
 }
 
-// admitStanza holds stanzas back until negotiation is complete (UP-029, WS-037), the bind request excepted. What follows
-// a bind request in flight goes with it: the server takes them in order and refuses them if the bind fails.
+// admitStanza holds stanzas back until negotiation is complete (UP-029, WS-037), with the exceptions that are negotiation.
+// What follows a bind request in flight goes with it: the server takes them in order and refuses them if the bind fails.
 func (s *Stream) admitStanza(dst []byte, el xmlframe.Element) Admission {
 	if !s.p.bound {
 		switch {
 		case !s.p.authenticated && s.p.register && isIQWith(el, nsRegister, "query"):
 			// XEP-0077 §3.1.1: offered by the server, so negotiated, and by its nature before login.
+		case !s.p.authenticated && s.p.legacy && !s.policy.noPlain && isIQWith(el, nsAuth, "query"):
+			s.p.begun, s.shown = true, nil
+			if condition := s.p.legacyLogin(el, s.dom.Name); condition != "" {
+				return refuse(condition)
+			}
 		case !s.p.authenticated, s.p.restartable:
 			return refuse("not-authorized")
 		case isIQWith(el, ns.Bind, "bind"):

@@ -4,18 +4,21 @@ import (
 	"errors"
 	"net/netip"
 
+	"stanzagate/internal/ns"
 	"stanzagate/internal/xmlframe"
 )
 
 // ClientScope is what a stream header of ours declares: jabber:client and the prefix stream. Elements are mended for it
 // (xmlframe.Element.AppendTo) before they are given to Send.
 func ClientScope(lang string) *xmlframe.Scope {
-	return &xmlframe.Scope{
-		Default:  "jabber:client",
-		Lang:     lang,
-		Prefixes: []xmlframe.Prefix{{Name: "stream", Space: "http://etherx.jabber.org/streams"}},
+	if lang == "" {
+		return clientScope
 	}
+	return &xmlframe.Scope{Default: ns.Client, Lang: lang, Prefixes: clientScope.Prefixes}
 }
+
+// clientScope is shared, as most streams are without xml:lang and a Scope is immutable.
+var clientScope = &xmlframe.Scope{Default: ns.Client, Prefixes: []xmlframe.Prefix{{Name: "stream", Space: ns.Stream}}}
 
 // Opening is what a browser asked for when it opened a stream.
 type Opening struct {
@@ -25,6 +28,7 @@ type Opening struct {
 	Client  netip.AddrPort // the browser, for the PROXY header (UP-119)
 	Local   netip.AddrPort // where the browser reached the gateway
 	Managed bool           // do XEP-0198 and SASL2/FAST for the browser
+	Exposed bool           // the browser's hop is neither TLS nor trusted: no password in the clear over it (UP-051)
 }
 
 // Errors of Serves and Open. Both wrap them; match with errors.Is.

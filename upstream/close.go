@@ -31,7 +31,7 @@ func (s *Stream) Close(ctx context.Context) error {
 		return ctx.Err()
 	}
 	deadline, _ := ctx.Deadline()
-	err := s.write([]byte(closingTag), deadline)
+	err := s.write([]byte(closingTag), time.Until(deadline))
 	s.mu.Lock()
 	s.closed = true
 	s.mu.Unlock()
@@ -92,6 +92,17 @@ func (l *link) cut() {
 // finish ends the stream for the reason that Recv found, answers the server (UP-041, UP-042, UP-043) and returns what
 // Recv says.
 func (s *Stream) finish(err error) error {
+	if errors.Is(err, errExpired) {
+		if s.Resumable() {
+			// The browser resumes on a new connection, so the server must not hear that the stream is over.
+			s.ended = &Error{Op: OpRead, Addr: s.Addr(), Err: &lost{errExpired}}
+			close(s.read)
+			s.shut(false)
+			return s.ended
+		}
+		s.bye(appendStreamError(nil, errExpired.condition))
+		err = &StreamError{Condition: errExpired.condition, Raw: rawStreamError(errExpired.condition)}
+	}
 	s.ended = err
 	var se *StreamError
 	if errors.As(err, &se) {
@@ -111,7 +122,7 @@ func (s *Stream) finish(err error) error {
 func (s *Stream) bye(b []byte) {
 	select {
 	case s.writing <- struct{}{}:
-		_ = s.write(b, time.Now().Add(byeTimeout))
+		_ = s.write(b, byeTimeout)
 		s.mu.Lock()
 		s.closed = true
 		s.mu.Unlock()
@@ -127,7 +138,7 @@ func (s *Stream) streamError(el xmlframe.Element) error {
 	if se.Condition != seeOtherHost {
 		return se
 	}
-	if s.follow(other) {
+	if s.follow(&redirect{host: other, direct: s.current().direct}) {
 		return nil
 	}
 	// WS-046: where to is not the browser's business. Its login is lost with the stream; it is told to begin again.
@@ -135,8 +146,8 @@ func (s *Stream) streamError(el xmlframe.Element) error {
 }
 
 // follow moves to another server. It works as long as the browser has not begun to log in and what it knows of the
-// server stays true. It runs in Recv and writes only to the new connection.
-func (s *Stream) follow(elsewhere string) bool {
+// server stays true. It runs in Recv and writes only to the new connection, and a last word to the old one.
+func (s *Stream) follow(see *redirect) bool {
 	ctx, cancel := context.WithTimeout(context.Background(), s.d.cfg.ConnectTimeout)
 	defer cancel()
 	s.mu.Lock()
@@ -147,22 +158,44 @@ func (s *Stream) follow(elsewhere string) bool {
 	s.cancel = cancel
 	o := s.client
 	s.mu.Unlock()
-	l, el, err := s.d.establish(ctx, s.dom, o, elsewhere)
+	l, el, err := s.d.establish(ctx, s.dom, o, see)
 	if err != nil {
 		s.d.failed(opOf(err))
 		return false
 	}
-	f, same := readFeatures(el), filterFeatures(el)
+	old, moved := s.move(l, el)
+	if moved {
+		s.leave(old)
+	} else {
+		s.leave(l)
+	}
+	return moved
+}
+
+// move makes l the connection of the stream, if nothing has happened meanwhile that speaks against it. It returns the old one.
+func (s *Stream) move(l *link, features xmlframe.Element) (old *link, moved bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.cancel = nil
-	if s.closed || s.p.begun || !bytes.Equal(same.Raw, s.shown) {
-		go l.close() // not under mu; bounded by crypto/tls
-		return false
+	p := s.policy
+	p.noPlain = s.client.Exposed || s.dom.exposes(l)
+	shown := p.filter(features)
+	if s.closed || s.p.begun || !bytes.Equal(shown.Raw, s.shown) {
+		return nil, false
 	}
-	old := s.link
-	s.link = l
-	s.p.learn(f)
-	go old.close()
-	return true
+	old, s.link, s.policy = s.link, l, p
+	s.p.learn(readFeatures(features))
+	l.expireWithCertificate()
+	return old, true
+}
+
+// leave ends a connection that is of no use any more, politely unless somebody is still writing to it.
+func (s *Stream) leave(l *link) {
+	select {
+	case s.writing <- struct{}{}:
+		_ = l.write([]byte(closingTag), byeTimeout)
+		<-s.writing
+	default:
+	}
+	l.close()
 }

@@ -13,6 +13,7 @@ const (
 	refusedTLS    = "<failure xmlns='" + ns.TLS + "'/>"
 	compression   = "http://jabber.org/protocol/compress" // XEP-0138 §4
 	refusedZip    = "<failure xmlns='" + compression + "'><setup-failed/></failure>"
+	plain         = "PLAIN"
 	refusedEnable = "<failed xmlns='" + ns.SM + "'><unexpected-request xmlns='" + ns.Stanzas + "'/></failed>"
 )
 
@@ -44,6 +45,18 @@ func appendStreamError(b []byte, condition string) []byte {
 func rawStreamError(condition string) []byte {
 	b := append([]byte("<stream:error><"), condition...)
 	return append(b, " xmlns='"+ns.Streams+"'/></stream:error>"...)
+}
+
+// appendFailure appends a SASL failure in the namespace of the attempt (RFC 6120 §6.5, XEP-0388 §3.6.2).
+func appendFailure(b []byte, attempt xmlframe.Element, condition string) []byte {
+	b = append(b, "<failure xmlns='"...)
+	b = append(b, attempt.Space...) // one of the two
+	b = append(b, "'><"...)
+	b = append(b, condition...)
+	if string(attempt.Space) == ns.SASL2 {
+		b = append(b, " xmlns='"+ns.SASL+"'"...)
+	}
+	return append(b, "/></failure>"...)
 }
 
 // appendTooBig appends the answer to a stanza that the server would not take (XEP-0478 §4): a policy-violation error in

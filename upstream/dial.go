@@ -96,7 +96,7 @@ func (d *Dialer) connect(ctx context.Context, dom *Domain, t target) (net.Conn, 
 		}
 		dial = nd.DialContext
 	}
-	conn, err := dial(ctx, "tcp", t.addr())
+	conn, err := dial(ctx, "tcp", t.dialAddr())
 	if err != nil {
 		return nil, &Error{Op: connectOp(err), Addr: t.addr(), Err: err}
 	}

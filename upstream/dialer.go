@@ -41,6 +41,13 @@ type Metrics interface {
 	StreamEnded()              // pairs with Connected
 }
 
+// SecurityMetrics is what a Metrics may implement besides (UP-022).
+type SecurityMetrics interface {
+	// Secured is called after Connected. version and cipher are as crypto/tls names them, "none" in the clear; trust says
+	// what the certificate was verified against: "system", "ca" (?ca=), or "none" in the clear.
+	Secured(version, cipher, trust string)
+}
+
 // Dialer opens streams to the servers of the domains that it serves. Safe for concurrent use.
 type Dialer struct {
 	// immutable after NewDialer
@@ -96,6 +103,7 @@ func (d *Dialer) SetDomains(settings []string) error {
 		if s.domains[dom.Name] != nil {
 			return fmt.Errorf("domain %q: %s is configured twice; remove one", setting, dom.Name)
 		}
+		dom.prepare(d.tickets)
 		s.domains[dom.Name] = &dom
 		s.names = append(s.names, dom.Name)
 	}
@@ -156,11 +164,14 @@ func (d *Dialer) Open(ctx context.Context, o Opening) (*Stream, error) {
 	if err != nil {
 		return nil, err
 	}
+	if dom.wild {
+		dom.prepare(d.tickets)
+	}
 	o.Domain = dom.Name
 	ctx, cancel := context.WithTimeout(ctx, d.cfg.ConnectTimeout)
 	defer cancel()
 	begin := time.Now()
-	l, el, err := d.establish(ctx, dom, o, "")
+	l, el, err := d.establish(ctx, dom, o, nil)
 	if err != nil {
 		d.failed(opOf(err))
 		var se *StreamError
@@ -169,10 +180,25 @@ func (d *Dialer) Open(ctx context.Context, o Opening) (*Stream, error) {
 		}
 		return nil, unreachable(dom.Name, err)
 	}
-	if d.cfg.Metrics != nil {
-		d.cfg.Metrics.Connected(time.Since(begin).Seconds())
-	}
+	d.connected(dom, l, time.Since(begin))
 	return newStream(d, dom, o, l, el), nil
+}
+
+func (d *Dialer) connected(dom *Domain, l *link, took time.Duration) {
+	if d.cfg.Metrics == nil {
+		return
+	}
+	d.cfg.Metrics.Connected(took.Seconds())
+	m, ok := d.cfg.Metrics.(SecurityMetrics)
+	switch {
+	case !ok:
+	case l.tls == nil:
+		m.Secured("none", "none", "none")
+	case dom.roots != nil:
+		m.Secured(tls.VersionName(l.tls.Version), tls.CipherSuiteName(l.tls.CipherSuite), "ca")
+	default:
+		m.Secured(tls.VersionName(l.tls.Version), tls.CipherSuiteName(l.tls.CipherSuite), "system")
+	}
 }
 
 func (d *Dialer) failed(op string) {

@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -34,7 +35,10 @@ type Domain struct {
 	roots     *x509.CertPool // nil means the system's
 	reference string         // name that certificates must carry; "" means Name
 	proxy     proxyVersion
+	noPlus    bool // hide channel binding from browsers (UP-100)
 	wild      bool // not configured: served because of Config.Open, public addresses only
+
+	tlsUpgrade, tlsDirect *tls.Config // made by prepare
 }
 
 // lookup is the profile for names that are looked up and compared: idna.Lookup with DNS's limits of length.
@@ -90,7 +94,7 @@ func asciiDomain(name string) string {
 }
 
 const domainForms = `want "example.org", "example.org=xmpp://host:port" or "example.org=xmpps://host:port", ` +
-	`with ?tls=required|optional|none, ?ca=FILE, ?name=NAME, ?proxy=off|v1|v2`
+	`with ?tls=required|optional|none, ?ca=FILE, ?name=NAME, ?proxy=off|v1|v2, ?plus=show|hide`
 
 // ParseDomain parses a `domain` setting and reads the file that ?ca= names. Its errors quote the setting.
 func ParseDomain(setting string) (Domain, error) {
@@ -198,6 +202,15 @@ func (d *Domain) setOption(key, value string) error {
 			d.proxy = proxyV2
 		default:
 			return fmt.Errorf("?proxy=%s: want off, v1 or v2", value)
+		}
+	case "plus":
+		switch value {
+		case "show":
+			d.noPlus = false
+		case "hide":
+			d.noPlus = true
+		default:
+			return fmt.Errorf("?plus=%s: want show or hide", value)
 		}
 	default:
 		return fmt.Errorf("option %q is unknown; %s", key, domainForms)

@@ -15,6 +15,9 @@ const (
 	nsLimits          = "urn:xmpp:stream-limits:0"               // XEP-0478 §3
 	nsRegisterFeature = "http://jabber.org/features/iq-register" // XEP-0077 §3.3
 	nsRegister        = "jabber:iq:register"
+	nsAuthFeature     = "http://jabber.org/features/iq-auth" // XEP-0078 §3
+	nsAuth            = "jabber:iq:auth"
+	nsSM2             = "urn:xmpp:sm:2"  // XEP-0198 before 1.2
 	nsCSI             = "urn:xmpp:csi:0" // XEP-0352 §3
 	nsSession         = "urn:ietf:params:xml:ns:xmpp-session"
 )
@@ -22,8 +25,9 @@ const (
 // features is what a <stream:features/> offers, as far as it matters here.
 type features struct {
 	startTLS    bool
-	login       bool // SASL, SASL2 or bind: there is a way on
-	register    bool
+	login       bool  // SASL, SASL2, XEP-0078 or bind: there is a way on
+	register    bool  // XEP-0077
+	legacy      bool  // XEP-0078
 	maxBytes    int64 // XEP-0478; 0 means not said
 	idleSeconds int64
 	unknownNeed bool // a feature that we do not know is required
@@ -40,6 +44,8 @@ func readFeatures(el xmlframe.Element) features {
 			f.startTLS = true
 		case c.Is(ns.SASL, "mechanisms"), c.Is(ns.SASL2, "authentication"), c.Is(ns.Bind, "bind"):
 			f.login = true
+		case c.Is(nsAuthFeature, "auth"):
+			f.legacy, f.login = true, true
 		case c.Is(nsRegisterFeature, "register"):
 			f.register = true
 		case c.Is(nsLimits, "limits"):
@@ -86,27 +92,65 @@ func readLimits(el xmlframe.Element) (maxBytes, idle int64) {
 	return maxBytes, idle
 }
 
-// filterFeatures returns the features as a browser may see them: without starttls and compression (WS-030, XBOSH-005),
-// which belong to the hop behind it. All else, the list of mechanisms above all, stays byte for byte: servers hash it
-// (UP-098, UP-102).
-func filterFeatures(el xmlframe.Element) xmlframe.Element {
-	var out []byte
-	copied, at := 0, 0
-	for c := range el.Children() {
-		i := bytes.Index(el.Raw[at:], c.Raw)
-		if i < 0 {
-			break
-		}
-		start := at + i
-		at = start + len(c.Raw)
-		if c.Is(ns.TLS, "starttls") || isCompression(c) {
-			out = append(out, el.Raw[copied:start]...)
-			copied = at
-		}
+// policy says what of the features a browser must not see. The list of mechanisms stays as it is otherwise, byte for byte,
+// and so do the types of channel binding: servers hash both, and clients compare (UP-098, UP-102; XEP-0474 §6).
+type policy struct {
+	managed bool // XEP-0198 and SASL2 are the gateway's own business
+	noPlain bool // a password in the clear would cross an unprotected hop (UP-051)
+	noPlus  bool // ?plus=hide: binding mechanisms and binding types, always both (UP-100)
+}
+
+// hides reports whether a feature, or one mechanism in a list of them, is not for the browser.
+func (p policy) hides(c xmlframe.Element) bool {
+	switch space := string(c.Space); {
+	case c.Is(ns.TLS, "starttls"), isCompression(c):
+		return true // WS-030, XBOSH-005: they belong to the hop behind
+	case space == ns.SM, space == nsSM2, c.Is(ns.SASL2, "authentication"):
+		return p.managed
+	case c.Is(nsAuthFeature, "auth"):
+		return p.noPlain
+	case space == ns.SASLCB:
+		return p.noPlus
+	case string(c.Local) == "mechanism":
+		name := strings.TrimSpace(c.Text())
+		return p.noPlain && name == plain || p.noPlus && strings.HasSuffix(name, "-PLUS")
 	}
-	if copied == 0 {
+	return false
+}
+
+// filter returns the features without what p hides. All else is what the server sent.
+func (p policy) filter(el xmlframe.Element) xmlframe.Element {
+	c := cutter{raw: el.Raw}
+	c.cut(el, 0, p)
+	if c.kept == 0 {
 		return el
 	}
-	el.Raw = append(out, el.Raw[copied:]...) // the start tag, and with it all that Element knows, is the same
+	el.Raw = append(c.out, el.Raw[c.kept:]...) // the start tag, and with it all that Element knows, is the same
 	return el
+}
+
+// cutter copies raw, leaving parts out.
+type cutter struct {
+	raw, out []byte
+	kept     int // raw up to here is dealt with
+}
+
+// cut leaves out the children of el, which begins at base in raw, that p hides; in lists of mechanisms it looks inside.
+func (c *cutter) cut(el xmlframe.Element, base int, p policy) {
+	pos := 0
+	for child := range el.Children() {
+		i := bytes.Index(el.Raw[pos:], child.Raw)
+		if i < 0 {
+			return
+		}
+		start := base + pos + i
+		pos += i + len(child.Raw)
+		switch {
+		case p.hides(child):
+			c.out = append(c.out, c.raw[c.kept:start]...)
+			c.kept = base + pos
+		case child.Is(ns.SASL, "mechanisms"), child.Is(ns.SASL2, "authentication"):
+			c.cut(child, start, p)
+		}
+	}
 }

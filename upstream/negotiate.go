@@ -15,35 +15,37 @@ import (
 // link is one connection to a server, with a stream open on it. A Stream may change its link (a redirect), so
 // all that belongs to a connection is here.
 type link struct {
-	conn net.Conn // TCP, or TLS over it
-	addr string
-	tls  *tls.ConnectionState // nil for a plain connection
-	rd   *reader              // owned by who reads: Open, then Recv
+	conn   net.Conn // TCP, or TLS over it
+	addr   string
+	direct bool                 // TLS from the first byte (XEP-0368)
+	tls    *tls.ConnectionState // nil for a plain connection
+	rd     *reader              // owned by who reads: Open, then Recv
 
 	header Header
 	scope  *xmlframe.Scope
+
+	writeBy time.Time // the write deadline; owned by who holds the stream's writing token
 }
 
-// closeLink closes the connection; TLS says close_notify first, with a deadline of its own (crypto/tls).
+// close closes the connection; TLS says close_notify first, with a deadline of its own (crypto/tls).
 func (l *link) close() { _ = l.conn.Close() }
 
 // establish finds, connects, secures and opens: it returns a link whose reader stands right behind the stream header, and
 // the features element, which is valid until the next read. Redirects are followed (UP-044).
-func (d *Dialer) establish(ctx context.Context, dom *Domain, o Opening, elsewhere string) (*link, xmlframe.Element, error) {
+func (d *Dialer) establish(ctx context.Context, dom *Domain, o Opening, see *redirect) (*link, xmlframe.Element, error) {
 	for redirects := 0; ; redirects++ {
-		targets, err := d.redirected(ctx, dom, elsewhere)
+		where, targets, err := d.redirected(ctx, dom, see)
 		if err != nil {
 			return nil, xmlframe.Element{}, &Error{Op: OpResolve, Err: err}
 		}
-		l, el, err := d.tryAll(ctx, dom, o, targets)
-		var see *redirect
+		l, el, err := d.tryAll(ctx, where, o, targets)
+		see = nil
 		if !errors.As(err, &see) {
 			return l, el, err
 		}
 		if redirects == maxRedirects {
 			return nil, xmlframe.Element{}, &Error{Op: OpNegotiate, Err: errRedirects}
 		}
-		elsewhere = see.host
 	}
 }
 
@@ -67,6 +69,9 @@ func (d *Dialer) tryAll(ctx context.Context, dom *Domain, o Opening, targets []t
 			return nil, xmlframe.Element{}, err
 		}
 		errs = errors.Join(errs, err)
+		if dom.security == tlsOptional && opOf(err) == OpTLS {
+			break // a failed handshake must not lead to a target that is spoken to in the clear
+		}
 		targets = rest
 	}
 	return nil, xmlframe.Element{}, errs
@@ -89,8 +94,8 @@ func (d *Dialer) openOn(ctx context.Context, dom *Domain, o Opening, conn net.Co
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
-	n := &negotiation{d: d, dom: dom, o: o, l: &link{conn: conn, addr: t.addr()}}
-	el, err := n.run(ctx, t.direct)
+	n := &negotiation{d: d, dom: dom, o: o, l: &link{conn: conn, addr: t.addr(), direct: t.direct}}
+	el, err := n.run(ctx)
 	if err != nil {
 		var e *Error
 		var se *StreamError
@@ -116,15 +121,15 @@ type negotiation struct {
 	l   *link
 }
 
-func (n *negotiation) run(ctx context.Context, direct bool) (xmlframe.Element, error) {
+func (n *negotiation) run(ctx context.Context) (xmlframe.Element, error) {
 	if n.dom.proxy != proxyOff {
 		// UP-116: the very first bytes, before TLS, in one write.
 		if err := n.write(appendProxyHeader(nil, n.dom.proxy, n.o.Client, n.o.Local)); err != nil {
 			return xmlframe.Element{}, err
 		}
 	}
-	if direct {
-		if err := n.secure(ctx, true); err != nil {
+	if n.l.direct {
+		if err := n.secure(ctx); err != nil {
 			return xmlframe.Element{}, err
 		}
 		return n.open()
@@ -166,12 +171,12 @@ func (n *negotiation) startTLS(ctx context.Context) error {
 	}
 	// UP-013: what came in the clear behind <proceed/> is an injection, and must not be read as if it came over TLS.
 	n.l.rd.drop()
-	return n.secure(ctx, false)
+	return n.secure(ctx)
 }
 
 // secure does the handshake. UP-014: the reader starts anew, nothing learnt in the clear remains.
-func (n *negotiation) secure(ctx context.Context, direct bool) error {
-	tc, err := n.d.secure(ctx, n.dom, n.l.conn, direct)
+func (n *negotiation) secure(ctx context.Context) error {
+	tc, err := n.dom.secure(ctx, n.l.conn, n.l.direct)
 	if err != nil {
 		return &Error{Op: OpTLS, Addr: n.l.addr, Err: err}
 	}
@@ -227,7 +232,7 @@ func (n *negotiation) features(tok xmlframe.Token) (xmlframe.Element, error) {
 	case el.Is(ns.Stream, "error"):
 		se, other := parseStreamError(el)
 		if se.Condition == seeOtherHost {
-			return el, &redirect{host: other}
+			return el, &redirect{host: other, direct: n.l.direct}
 		}
 		return el, se
 	case !isFeatures(el):

@@ -10,8 +10,10 @@ import (
 
 var errNotRestartable = errors.New("stream cannot be restarted now")
 
-// maxID bounds the id of a bind request that is remembered.
-const maxID = 1024
+const (
+	maxID     = 1024 // bytes of the id of a bind request, which is remembered
+	maxLegacy = 8192 // bytes of a login by XEP-0078, parts of which are remembered
+)
 
 // progress is how far a stream has come, read off the elements in both directions.
 type progress struct {
@@ -22,7 +24,9 @@ type progress struct {
 	bound         bool // negotiation is complete (UP-029)
 	resumable     bool // the browser holds a resumable XEP-0198 session
 	register      bool // the server offers XEP-0077 before login
+	legacy        bool // and XEP-0078
 	bindID        string
+	legacyJID     string // what the XEP-0078 login in flight will bind
 	jid           string // full JID, from the bind result
 	maxBytes      int64
 	idle          time.Duration
@@ -33,6 +37,7 @@ const maxIdleSeconds = 1 << 31
 
 func (p *progress) learn(f features) {
 	p.register = f.register && !p.authenticated
+	p.legacy = f.legacy && !p.authenticated
 	p.maxBytes = f.maxBytes
 	p.idle = time.Duration(min(f.idleSeconds, maxIdleSeconds)) * time.Second
 }
@@ -61,7 +66,31 @@ func (p *progress) saw(el xmlframe.Element) (restarts bool) {
 	return false
 }
 
-// sawBind reads the answer to a bind request (RFC 6120 §7.6).
+// legacyLogin notes a login by XEP-0078 §3, which authenticates and binds at once. It returns the condition of a refusal.
+func (p *progress) legacyLogin(el xmlframe.Element, domain string) string {
+	if typ, _ := el.Attr("", "type"); typ != "set" {
+		return ""
+	}
+	id, _ := el.Attr("", "id")
+	if len(id) > maxID || len(el.Raw) > maxLegacy {
+		return "policy-violation"
+	}
+	var user, resource string
+	for q := range el.Children() {
+		for c := range q.Children() {
+			switch string(c.Local) {
+			case "username":
+				user = c.Text()
+			case "resource":
+				resource = c.Text()
+			}
+		}
+	}
+	p.binding, p.bindID, p.legacyJID = true, id, user+"@"+domain+"/"+resource
+	return ""
+}
+
+// sawBind reads the answer to a bind request (RFC 6120 §7.6), or to a login by XEP-0078.
 func (p *progress) sawBind(el xmlframe.Element) {
 	if id, _ := el.Attr("", "id"); id != p.bindID {
 		return
@@ -70,7 +99,8 @@ func (p *progress) sawBind(el xmlframe.Element) {
 	if typ, _ := el.Attr("", "type"); typ != "result" {
 		return
 	}
-	p.bound = true
+	p.bound, p.authenticated = true, true
+	p.jid, p.legacyJID = p.legacyJID, ""
 	for c := range el.Children() {
 		if !c.Is(ns.Bind, "bind") {
 			continue

@@ -24,9 +24,15 @@ type reader struct {
 
 	buf    []byte // small, large, or an allocation
 	lo, hi int    // buf[lo:hi] is not consumed
+	full   bool   // the last read left no room: more is likely waiting
 	large  *[largeBytes]byte
 	small  [smallBytes]byte
 	err    error // of src, reported once the bytes before it are consumed
+
+	// what buffered found ahead of next
+	ahead    bool
+	token    xmlframe.Token
+	tokenErr error
 }
 
 func newReader(src io.Reader, limits xmlframe.Limits) *reader {
@@ -38,17 +44,29 @@ func newReader(src io.Reader, limits xmlframe.Limits) *reader {
 // next returns the next token. What it returned before becomes invalid.
 func (r *reader) next() (xmlframe.Token, error) {
 	for {
-		if r.lo < r.hi {
-			tok, n, err := r.scan.Next(r.buf[r.lo:r.hi])
-			r.lo += n
-			if err != nil || tok.Kind != xmlframe.More {
-				return tok, err
-			}
+		if r.scanned() {
+			r.ahead = false
+			return r.token, r.tokenErr
 		}
 		if err := r.fill(); err != nil {
 			return xmlframe.Token{}, err
 		}
 	}
+}
+
+// buffered reports whether next would return without reading. What next returned before becomes invalid.
+func (r *reader) buffered() bool { return r.scanned() || r.err != nil }
+
+// scanned reports whether a token, or a fault, is in what was read already.
+func (r *reader) scanned() bool {
+	if r.ahead || r.lo == r.hi {
+		return r.ahead
+	}
+	tok, n, err := r.scan.Next(r.buf[r.lo:r.hi])
+	r.lo += n
+	r.ahead = err != nil || tok.Kind != xmlframe.More
+	r.token, r.tokenErr = tok, err
+	return r.ahead
 }
 
 // fill reads once, making room first.
@@ -57,17 +75,21 @@ func (r *reader) fill() error {
 		return r.err
 	}
 	if r.lo == r.hi {
-		r.release()
+		r.lo, r.hi = 0, 0
+		if !r.full {
+			r.release() // most likely this read waits
+		}
 	}
 	if r.lo > 0 && r.hi == len(r.buf) {
 		r.hi = copy(r.buf, r.buf[r.lo:r.hi])
 		r.lo = 0
 	}
-	if r.hi == len(r.buf) {
+	if r.hi == len(r.buf) || r.full && len(r.buf) < largeBytes {
 		r.grow()
 	}
 	n, err := r.src.Read(r.buf[r.hi:])
 	r.hi += n
+	r.full = r.hi == len(r.buf)
 	if n > 0 {
 		r.err = err
 		return nil
@@ -107,7 +129,10 @@ func (r *reader) giveBack() {
 }
 
 // drop forgets everything that was read and not consumed (UP-013).
-func (r *reader) drop() { r.release(); r.err = nil }
+func (r *reader) drop() {
+	r.release()
+	r.err, r.ahead = nil, false
+}
 
 // restart puts the scanner before a new stream header: no namespace of the old stream stays in scope (UP-028).
 func (r *reader) restart() { r.scan.Reset() }

@@ -15,28 +15,35 @@ const (
 var errRedirects = errors.New("server redirects in a loop")
 
 // redirect is a see-other-host error (RFC 6120 §4.9.3.19).
-type redirect struct{ host string }
+type redirect struct {
+	host   string
+	direct bool // the server that sent it was spoken to by direct TLS
+}
 
 func (r *redirect) Error() string { return "server redirects elsewhere" }
 
-// redirected returns the targets of a redirect, or the domain's own if elsewhere is "". The domain, the TLS policy and the
-// reference identity stay what they were.
-func (d *Dialer) redirected(ctx context.Context, dom *Domain, elsewhere string) ([]target, error) {
-	if elsewhere == "" {
-		return d.targets(ctx, dom)
+// redirected returns the domain and its targets: its own if see is nil, else those of the redirect. The TLS policy and the
+// reference identity stay what they were; that the operator named a host does not extend to where that host points.
+func (d *Dialer) redirected(ctx context.Context, dom *Domain, see *redirect) (*Domain, []target, error) {
+	if see == nil {
+		targets, err := d.targets(ctx, dom)
+		return dom, targets, err
 	}
-	host, port, err := splitRedirect(strings.TrimSpace(elsewhere))
+	host, port, err := splitRedirect(strings.TrimSpace(see.host))
 	if err != nil {
-		return nil, err
+		return nil, nil, err
+	}
+	away := *dom
+	away.host, away.port = "", ""
+	if ip, ok := literal(host); ok {
+		host, port = ip.String(), orDefault(port, directPort(see.direct))
 	}
 	if port != "" {
 		// UP-045: a port leaves nothing for SRV to say.
-		return []target{{host, port, dom.direct}}, nil
+		return &away, []target{{host: host, port: port, direct: see.direct}}, nil
 	}
-	if ip, err := literalHost(host); err == nil {
-		return []target{{ip, directPort(dom.direct), dom.direct}}, nil
-	}
-	return d.discover(ctx, host, dom.security)
+	targets, err := d.discover(ctx, host, dom.security)
+	return &away, targets, err
 }
 
 func directPort(direct bool) string {
@@ -54,19 +61,11 @@ func splitRedirect(s string) (host, port string, err error) {
 		}
 		return h, p, nil
 	}
-	if _, err := literalHost(s); err == nil {
+	if _, ok := literal(s); ok {
 		return s, "", nil
 	}
 	if s == "" || strings.ContainsAny(s, ":[]/@ ") {
 		return "", "", errors.New("redirect names no usable address")
 	}
 	return s, "", nil
-}
-
-func literalHost(s string) (string, error) {
-	ip, ok := literal(s)
-	if !ok {
-		return "", errors.New("not an address")
-	}
-	return ip.String(), nil
 }

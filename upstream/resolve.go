@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
+	"time"
 )
 
 const (
@@ -22,9 +24,25 @@ type target struct {
 	host   string
 	port   string
 	direct bool // TLS from the first byte (XEP-0368 §3)
+	public bool // the name stands in the public tree of DNS: search lists are not for it
 }
 
 func (t target) addr() string { return net.JoinHostPort(t.host, t.port) }
+
+func (t target) dialAddr() string {
+	if t.public {
+		return net.JoinHostPort(absolute(t.host), t.port)
+	}
+	return t.addr()
+}
+
+// absolute makes the resolver ask for that very name first and last. Names without a dot stay, as they are local by nature.
+func absolute(host string) string {
+	if strings.Contains(host, ".") {
+		return host + "."
+	}
+	return host
+}
 
 // srv is one SRV record with the service it belongs to.
 type srv struct {
@@ -36,7 +54,7 @@ type srv struct {
 func (d *Dialer) targets(ctx context.Context, dom *Domain) ([]target, error) {
 	if dom.host != "" {
 		// UP-001: explicit configuration wins over DNS.
-		return []target{{dom.host, dom.port, dom.direct}}, nil
+		return []target{{host: dom.host, port: dom.port, direct: dom.direct}}, nil
 	}
 	return d.discover(ctx, dom.Name, dom.security)
 }
@@ -50,22 +68,10 @@ func (d *Dialer) discover(ctx context.Context, name string, sec security) ([]tar
 	if host == "" {
 		return nil, errors.New("name has no DNS form")
 	}
-	var direct answer
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		if sec != tlsNone {
-			direct = d.lookupSRV(ctx, "xmpps-client", host)
-		}
-	}()
-	plain := d.lookupSRV(ctx, "xmpp-client", host)
-	<-done
+	plain, direct := d.lookupBoth(ctx, host, sec)
 	if !plain.exists && !direct.exists {
-		if err := errors.Join(plain.err, direct.err); err != nil {
-			// UP-005: only a sure "no such record" leads to the fall-back; a broken resolver does not.
-			return nil, err
-		}
-		return []target{{host: host, port: portClient}}, nil
+		// RFC 6120 §3.2.1, UP-005: no answer, be it that there is no record or that DNS fails, leads to the domain itself.
+		return []target{{host: host, port: portClient, public: true}}, nil
 	}
 	for i := range direct.records {
 		direct.records[i].direct = true
@@ -82,6 +88,23 @@ func (d *Dialer) discover(ctx context.Context, name string, sec security) ([]tar
 	return out, nil
 }
 
+// lookupBoth asks for both services at once, in at most half of the time that is left (UP-009): a name server that is
+// silent on one of them must not use the time for all else.
+func (d *Dialer) lookupBoth(ctx context.Context, host string, sec security) (plain, direct answer) {
+	if deadline, ok := ctx.Deadline(); ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, time.Until(deadline)/2)
+		defer cancel()
+	}
+	var wg sync.WaitGroup
+	if sec != tlsNone {
+		wg.Go(func() { direct = d.lookupSRV(ctx, "xmpps-client", host) })
+	}
+	plain = d.lookupSRV(ctx, "xmpp-client", host)
+	wg.Wait()
+	return plain, direct
+}
+
 // answer is what a lookup of one SRV name found.
 type answer struct {
 	exists  bool // the name has SRV records, be it only "."
@@ -93,7 +116,7 @@ type answer struct {
 const maxTargets = 16
 
 func (d *Dialer) lookupSRV(ctx context.Context, service, host string) answer {
-	_, found, err := d.resolver().LookupSRV(ctx, service, "tcp", host)
+	_, found, err := d.resolver().LookupSRV(ctx, service, "tcp", absolute(host))
 	var dns *net.DNSError
 	if len(found) == 0 {
 		if err == nil || errors.As(err, &dns) && dns.IsNotFound {
@@ -109,7 +132,7 @@ func (d *Dialer) lookupSRV(ctx context.Context, service, host string) answer {
 			continue // RFC 6120 §3.2.1, UP-004: "." means that the service is not offered
 		}
 		a.records = append(a.records, srv{
-			target:   target{host: name, port: strconv.Itoa(int(r.Port))},
+			target:   target{host: name, port: strconv.Itoa(int(r.Port)), public: true},
 			priority: r.Priority, weight: r.Weight,
 		})
 	}

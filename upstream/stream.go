@@ -3,8 +3,10 @@ package upstream
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"io"
 	"net"
+	"os"
 	"sync"
 	"time"
 
@@ -12,8 +14,10 @@ import (
 	"stanzagate/internal/xmlframe"
 )
 
-// writeTimeout is how long one Send may take before the connection counts as dead.
-const writeTimeout = 30 * time.Second
+const (
+	writeTimeout = 30 * time.Second // how long one Send may take before the connection counts as dead
+	writeSlack   = 10 * time.Second // by how much less it may be, so that not each Send has to set a deadline
+)
 
 // Stream is one XML stream to a server. One goroutine calls Recv in a loop; any goroutine may call the other methods.
 // It ends by Close, by Cut, or when Recv returns an error; whoever opened it makes sure that one of them happens.
@@ -35,9 +39,9 @@ type Stream struct {
 	mu sync.Mutex
 	// guarded by mu
 	link   *link
-	lang   string          // of our header
 	out    *xmlframe.Scope // our header's declarations
 	p      progress
+	policy policy
 	shown  []byte             // the features that the browser knows, until it begins to log in
 	closed bool               // no more is written: our closing tag is out, or the stream is shut
 	cancel context.CancelFunc // of a redirect that is being followed
@@ -45,12 +49,18 @@ type Stream struct {
 }
 
 func newStream(d *Dialer, dom *Domain, o Opening, l *link, el xmlframe.Element) *Stream {
-	return &Stream{
-		d: d, dom: dom, link: l, first: &el, lang: o.Lang, out: ClientScope(o.Lang), client: o,
+	s := &Stream{
+		d: d, dom: dom, link: l, first: &el, out: ClientScope(o.Lang), client: o,
 		writing: make(chan struct{}, 1), restart: make(chan struct{}, 1),
 		over: make(chan struct{}), read: make(chan struct{}),
+		policy: policy{managed: o.Managed, noPlain: o.Exposed || dom.exposes(l), noPlus: dom.noPlus},
 	}
+	l.expireWithCertificate()
+	return s
 }
+
+// exposes reports whether the connection is in the clear although the operator did not say that it may be.
+func (dom *Domain) exposes(l *link) bool { return l.tls == nil && dom.security != tlsNone }
 
 // Header returns what the server's present stream header said.
 func (s *Stream) Header() Header {
@@ -92,6 +102,18 @@ func (s *Stream) Recv() (Event, error) {
 		return Event{}, s.finish(err)
 	}
 	return Event{Kind: KindElement, Element: el}, nil
+}
+
+// Buffered reports whether the next Recv returns without waiting for the server. It belongs to the goroutine that calls
+// Recv, and makes the last Event's Element invalid.
+func (s *Stream) Buffered() bool {
+	switch {
+	case s.ended != nil, s.first != nil:
+		return true
+	case s.awaiting:
+		return false
+	}
+	return s.current().rd.buffered()
 }
 
 func (s *Stream) next() (xmlframe.Element, error) {
@@ -179,9 +201,9 @@ func (s *Stream) accept(l *link, tok xmlframe.Token) error {
 // offer notes what the features say and returns them as the browser may see them.
 func (s *Stream) offer(el xmlframe.Element) xmlframe.Element {
 	f := readFeatures(el)
-	shown := filterFeatures(el)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	shown := s.policy.filter(el)
 	s.p.learn(f)
 	if !s.p.begun {
 		s.shown = append(s.shown[:0], shown.Raw...)
@@ -199,7 +221,9 @@ func (s *Stream) watch(el xmlframe.Element) {
 
 // readError makes the error of a failed read. A fault in the XML keeps its condition; all else is a dead connection.
 func (s *Stream) readError(l *link, err error) error {
-	if conditionOf(err) == "" {
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		err = errExpired // the only deadline for reading
+	} else if conditionOf(err) == "" {
 		err = &lost{err}
 	}
 	return &Error{Op: OpRead, Addr: l.addr, Err: err}
@@ -209,18 +233,28 @@ func (s *Stream) readError(l *link, err error) error {
 func (s *Stream) Send(b []byte) error {
 	s.writing <- struct{}{}
 	defer func() { <-s.writing }()
-	return s.write(b, time.Now().Add(writeTimeout))
+	return s.write(b, writeTimeout)
 }
 
 // write needs the writing token.
-func (s *Stream) write(b []byte, deadline time.Time) error {
+func (s *Stream) write(b []byte, limit time.Duration) error {
 	s.mu.Lock()
 	l, closed := s.link, s.closed
 	s.mu.Unlock()
 	if closed {
 		return &Error{Op: OpWrite, Addr: l.addr, Err: net.ErrClosed}
 	}
-	err := l.conn.SetWriteDeadline(deadline)
+	return l.write(b, limit)
+}
+
+// write writes within limit, or down to writeSlack less.
+func (l *link) write(b []byte, limit time.Duration) error {
+	now := time.Now()
+	var err error
+	if left := l.writeBy.Sub(now); left > limit || left < limit-min(writeSlack, limit/3) {
+		l.writeBy = now.Add(limit)
+		err = l.conn.SetWriteDeadline(l.writeBy)
+	}
 	if err == nil {
 		_, err = l.conn.Write(b)
 	}
@@ -242,16 +276,19 @@ func (s *Stream) Restart(o Opening) error {
 		return errNotRestartable
 	}
 	s.p.restartable = false
-	s.lang, s.out = o.Lang, ClientScope(o.Lang)
+	s.out = ClientScope(o.Lang)
 	encrypted := s.link.tls != nil
 	s.mu.Unlock()
 	s.restart <- struct{}{} // never blocks: one restart per SASL success
 	o.Domain = s.dom.Name
-	return s.write(appendHeader(nil, o.Domain, headerFrom(o, encrypted), o.Lang), time.Now().Add(writeTimeout))
+	return s.write(appendHeader(nil, o.Domain, headerFrom(o, encrypted), o.Lang), writeTimeout)
 }
 
+var space = []byte{' '}
+
 // KeepAlive writes one space (RFC 6120 §4.6.1) on a bound stream and does nothing on any other, since white space is
-// forbidden while TLS and SASL are negotiated (UP-030). It never blocks: a write that is under way proves as much.
+// forbidden while TLS and SASL are negotiated (UP-030). A write that is under way proves as much, so it never waits for
+// one; it takes as long as Send when the server has stopped reading.
 // UP-115: writes are whole elements, so the space is always between them.
 func (s *Stream) KeepAlive() error {
 	s.mu.Lock()
@@ -266,5 +303,5 @@ func (s *Stream) KeepAlive() error {
 		return nil
 	}
 	defer func() { <-s.writing }()
-	return s.write([]byte{' '}, time.Now().Add(writeTimeout))
+	return s.write(space, writeTimeout)
 }

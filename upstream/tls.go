@@ -7,29 +7,38 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"time"
 )
 
 // alpn is the ALPN name of client-to-server XMPP (XEP-0368 §3, UP-007).
 const alpn = "xmpp-client"
 
-// secure does the TLS handshake on conn as a client of dom and verifies the server.
-func (d *Dialer) secure(ctx context.Context, dom *Domain, conn net.Conn, direct bool) (*tls.Conn, error) {
-	cfg := &tls.Config{
+// prepare makes the TLS configurations of a domain, which all its connections share. A domain with a trust of its own does
+// not share tickets with others: a session verified under one trust must not be resumed under another.
+func (dom *Domain) prepare(tickets tls.ClientSessionCache) {
+	if dom.roots != nil || dom.reference != "" {
+		tickets = tls.NewLRUClientSessionCache(ticketSessions)
+	}
+	dom.tlsUpgrade = &tls.Config{
 		// UP-007, UP-015: SNI and reference identity are the XMPP domain, whatever host DNS or a redirect named.
 		ServerName:                  asciiDomain(dom.Name),
 		MinVersion:                  tls.VersionTLS12, // UP-019 (BCP 195); Go renegotiates and compresses never
-		ClientSessionCache:          d.tickets,
+		ClientSessionCache:          tickets,
 		DynamicRecordSizingDisabled: true, // one write is one record: stanzas are not cut into small ones
 		// crypto/tls knows DNS names only; VerifyConnection checks chain and identity, on resumed connections too.
 		InsecureSkipVerify: true, //nolint:gosec // verified in VerifyConnection
 		VerifyConnection:   func(cs tls.ConnectionState) error { return dom.verify(cs, time.Now()) },
 	}
-	if dom.roots != nil || dom.reference != "" {
-		cfg.ClientSessionCache = nil // a ticket must not cross between domains with different trust
-	}
+	dom.tlsDirect = dom.tlsUpgrade.Clone()
+	dom.tlsDirect.NextProtos = []string{alpn}
+}
+
+// secure does the TLS handshake on conn as a client of dom and verifies the server.
+func (dom *Domain) secure(ctx context.Context, conn net.Conn, direct bool) (*tls.Conn, error) {
+	cfg := dom.tlsUpgrade
 	if direct {
-		cfg.NextProtos = []string{alpn}
+		cfg = dom.tlsDirect
 	}
 	tc := tls.Client(conn, cfg)
 	if err := tc.HandshakeContext(ctx); err != nil {
@@ -48,7 +57,7 @@ func (dom *Domain) verify(cs tls.ConnectionState, now time.Time) error {
 	for _, c := range cs.PeerCertificates[1:] {
 		inter.AddCert(c)
 	}
-	_, err := leaf.Verify(x509.VerifyOptions{
+	_, err := understood(leaf).Verify(x509.VerifyOptions{
 		Roots: dom.roots, Intermediates: inter, CurrentTime: now,
 		KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 	})
@@ -63,4 +72,27 @@ func (dom *Domain) verify(cs tls.ConnectionState, now time.Time) error {
 		return fmt.Errorf("certificate is not for %q: %w", name, err)
 	}
 	return nil
+}
+
+// understood returns the certificate as crypto/x509 may verify it: a critical subjectAltName that holds nothing but entries
+// which it does not know is no reason to refuse it, since matchCertificate knows them (RFC 5280 §4.2.1.6).
+func understood(cert *x509.Certificate) *x509.Certificate {
+	i := slices.IndexFunc(cert.UnhandledCriticalExtensions, oidSubjectAltName.Equal)
+	if i < 0 {
+		return cert
+	}
+	c := *cert // crypto/tls shares parsed certificates between connections
+	c.UnhandledCriticalExtensions = slices.Delete(slices.Clone(cert.UnhandledCriticalExtensions), i, i+1)
+	return &c
+}
+
+// errExpired is why Recv ends a stream whose server certificate has run out (RFC 6120 §13.7.2.3).
+var errExpired = &fault{"reset", "certificate of the server has expired"}
+
+// expireWithCertificate makes reads fail once the server's certificate has expired (UP-021): no timer is needed for it, as
+// nothing else sets a deadline for reading.
+func (l *link) expireWithCertificate() {
+	if l.tls != nil && len(l.tls.PeerCertificates) > 0 {
+		_ = l.conn.SetReadDeadline(l.tls.PeerCertificates[0].NotAfter)
+	}
 }
