@@ -64,6 +64,9 @@ func Normalise(domain string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("not a domain name: %w", err)
 	}
+	if strings.HasSuffix(name, ".") {
+		return "", errors.New("not a domain name: it ends in an empty label")
+	}
 	j, err := jid.New("", name, "")
 	if err != nil {
 		return "", fmt.Errorf("not an XMPP domain: %w", err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"strconv"
 	"strings"
 )
 
@@ -56,7 +57,7 @@ func directPort(direct bool) string {
 // splitRedirect takes host, host:port, [v6] or [v6]:port apart.
 func splitRedirect(s string) (host, port string, err error) {
 	if h, p, err := net.SplitHostPort(s); err == nil {
-		if _, err := net.LookupPort("tcp", p); err != nil || h == "" || p == "" || p == "0" {
+		if n, err := strconv.ParseUint(p, 10, 16); err != nil || n == 0 || h == "" {
 			return "", "", errors.New("redirect names no usable address")
 		}
 		return h, p, nil

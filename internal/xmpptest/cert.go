@@ -33,6 +33,7 @@ type Cert struct {
 	XmppAddr   []string  // XmppAddr otherName (RFC 6120 §13.7.1.4)
 	NotAfter   time.Time // zero means in an hour
 	SelfSigned bool      // not signed by the CA
+	Critical   bool      // the subjectAltName is critical and the subject empty
 }
 
 var serial int64 = 1000
@@ -120,6 +121,9 @@ func (ca *CA) altNames(c Cert) pkix.Extension {
 	for _, s := range c.XmppAddr {
 		add(asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 8, 5}, asn1.TagUTF8String, s)
 	}
+	for _, ip := range c.IPs {
+		names = append(names, asn1.RawValue{Class: asn1.ClassContextSpecific, Tag: 7, Bytes: ip})
+	}
 	for _, s := range c.DNS {
 		names = append(names, asn1.RawValue{Class: asn1.ClassContextSpecific, Tag: 2, Bytes: []byte(s)})
 	}
@@ -127,7 +131,7 @@ func (ca *CA) altNames(c Cert) pkix.Extension {
 	if err != nil {
 		ca.tb.Fatal(err)
 	}
-	return pkix.Extension{Id: asn1.ObjectIdentifier{2, 5, 29, 17}, Value: der}
+	return pkix.Extension{Id: asn1.ObjectIdentifier{2, 5, 29, 17}, Critical: c.Critical, Value: der}
 }
 
 func newKey(tb testing.TB) *ecdsa.PrivateKey {

@@ -11,6 +11,7 @@ import (
 	"os"
 	"runtime"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -186,6 +187,36 @@ func (c *Conn) Resume() {
 func (c *Conn) Cut() {
 	c.Resume()
 	_ = c.plain.Close()
+}
+
+// Discard reads and forgets until the peer goes, parsing nothing. Nobody can read from c after it.
+func (c *Conn) Discard() {
+	c.mu.Lock()
+	nc := c.nc
+	c.pending = nil
+	c.mu.Unlock()
+	_, _ = io.Copy(io.Discard, nc)
+}
+
+// Park keeps the connection open until the test ends, idle and outside of Go's runtime, so that c costs no memory of the
+// process once the script has returned. It is for measurements of the peer.
+func (c *Conn) Park() {
+	t, ok := c.plain.(*net.TCPConn)
+	if !ok {
+		c.fail("Park needs TCP")
+	}
+	raw, err := t.SyscallConn()
+	if err != nil {
+		c.fail("Park: %v", err)
+	}
+	if e := raw.Control(func(fd uintptr) {
+		var kept int
+		if kept, err = syscall.Dup(int(fd)); err == nil {
+			c.srv.keep(kept)
+		}
+	}); e != nil || err != nil {
+		c.fail("Park: %v, %v", e, err)
+	}
 }
 
 // Reset drops TCP with a RST.

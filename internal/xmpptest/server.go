@@ -5,6 +5,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -44,6 +45,7 @@ type Server struct {
 	open     map[*Conn]bool
 	accepted int
 	closed   bool
+	parked   []int // file descriptors
 }
 
 // Start starts a Server on a free loopback port.
@@ -83,13 +85,13 @@ func newServer(tb testing.TB, o Options) *Server {
 // the certificates of caFile trusted ("" for none).
 func (s *Server) Setting(caFile string) string {
 	scheme, query := "xmpp", ""
+	if s.opt.Direct {
+		scheme = "xmpps"
+	}
 	switch {
 	case s.opt.TLS == nil:
 		query = "?tls=none"
-	case s.opt.Direct:
-		scheme = "xmpps"
-	}
-	if caFile != "" {
+	case caFile != "":
 		query = "?ca=" + caFile
 	}
 	return s.opt.Domain + "=" + scheme + "://" + s.Addr + query
@@ -111,6 +113,18 @@ func (s *Server) Stop() {
 		c.Cut()
 	}
 	s.wg.Wait()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, fd := range s.parked {
+		_ = syscall.Close(fd)
+	}
+	s.parked = nil
+}
+
+func (s *Server) keep(fd int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.parked = append(s.parked, fd)
 }
 
 // Pipe connects without a network (net.Pipe) and returns the client's end. Writes on it are synchronous.

@@ -1,0 +1,140 @@
+package upstream
+
+import (
+	"runtime"
+	"strings"
+	"testing"
+
+	"stanzagate/internal/xmpptest"
+)
+
+const chat = "<message to='romeo@example.org/orchard' type='chat' id='4711'><body>O Romeo, Romeo! wherefore art thou Romeo?</body></message>"
+
+// pump starts a server that sends total messages after login, many at once.
+func pump(tb testing.TB, o xmpptest.Options, total int) *xmpptest.Server {
+	const batch = 100
+	o.Handler = func(c *xmpptest.Conn) {
+		if c.Login() != nil {
+			return
+		}
+		for range total / batch {
+			c.Send(strings.Repeat(chat, batch))
+		}
+		_, _ = c.Read()
+	}
+	return xmpptest.Start(tb, o)
+}
+
+// Receiving costs no allocation, and elements that came together are known to be there.
+func TestRecvDoesNotAllocate(t *testing.T) {
+	ca := xmpptest.NewCA(t)
+	for _, o := range []xmpptest.Options{{}, {TLS: ca.Good("example.org")}} {
+		srv := pump(t, o, 20000)
+		c := dialTo(t, srv.Setting(ca.File()), Opening{})
+		c.login("juliet")
+		buffered := 0
+		var dst []byte
+		scope := ClientScope("")
+		step := func() {
+			ev, err := c.Recv()
+			if err != nil {
+				t.Fatal(err)
+			}
+			dst = ev.Element.AppendTo(dst[:0], scope)
+			if c.Buffered() {
+				buffered++
+			}
+		}
+		for range 1000 {
+			step()
+		}
+		if n := testing.AllocsPerRun(10000, step); n > 0.05 {
+			t.Errorf("%v allocations per element", n)
+		}
+		if buffered < 8000 {
+			t.Errorf("%d of 11001 elements were announced", buffered)
+		}
+	}
+}
+
+// Covers: UP-115. Sending costs no allocation.
+func TestSendDoesNotAllocate(t *testing.T) {
+	ca := xmpptest.NewCA(t)
+	for _, o := range []xmpptest.Options{{}, {TLS: ca.Good("example.org")}} {
+		o.Handler = func(c *xmpptest.Conn) {
+			if c.Login() == nil {
+				c.Discard()
+			}
+		}
+		srv := xmpptest.Start(t, o)
+		c := dialTo(t, srv.Setting(ca.File()), Opening{})
+		c.login("juliet")
+		el := parse(t, strings.Replace(chat, "<message", "<message xmlns='jabber:client'", 1))
+		var dst []byte
+		if n := testing.AllocsPerRun(5000, func() {
+			a, err := c.Admit(dst[:0], el)
+			if err != nil {
+				t.Fatal(err)
+			}
+			dst = a.Bytes
+			if err := c.Send(a.Bytes); err != nil {
+				t.Fatal(err)
+			}
+		}); n > 0.05 {
+			t.Errorf("%v allocations per element", n)
+		}
+	}
+}
+
+// An idle stream costs little: 1,000 of them are measured, each logged in and waiting in Recv. The stack is the goroutine's.
+func TestIdleStreamMemory(t *testing.T) {
+	ca := xmpptest.NewCA(t)
+	for _, c := range []struct {
+		name        string
+		o           xmpptest.Options
+		heap, stack float64
+	}{
+		{"tcp", xmpptest.Options{}, 3000, 5000},
+		{"tls", xmpptest.Options{TLS: ca.Good("example.org"), Direct: true}, 16000, 9000},
+	} {
+		c.o.Handler = func(x *xmpptest.Conn) {
+			if x.Login() == nil {
+				x.Park()
+			}
+		}
+		srv := xmpptest.Start(t, c.o)
+		d := newDialer(t, Config{Domains: []string{srv.Setting(ca.File())}})
+		usage := func() (heap, stack float64) {
+			runtime.GC()
+			runtime.GC()
+			var m runtime.MemStats
+			runtime.ReadMemStats(&m)
+			return float64(m.HeapAlloc), float64(m.StackInuse)
+		}
+		open := func() {
+			s, err := d.Open(within(t), Opening{Domain: "example.org"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			(&conn{t, s}).login("juliet")
+			srv.Next()
+			wait := (&conn{t, s}).background()
+			t.Cleanup(func() {
+				_ = s.Cut()
+				_ = wait()
+			})
+		}
+		open()
+		const n = 1000
+		h0, s0 := usage()
+		for range n {
+			open()
+		}
+		h1, s1 := usage()
+		heap, stack := (h1-h0)/n, (s1-s0)/n
+		t.Logf("%s: %.0f bytes of heap and %.0f of stack per idle stream", c.name, heap, stack)
+		if heap > c.heap || stack > c.stack {
+			t.Errorf("%s: %.0f bytes of heap, %.0f of stack; the margins are %.0f and %.0f", c.name, heap, stack, c.heap, c.stack)
+		}
+	}
+}

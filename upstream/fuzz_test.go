@@ -1,0 +1,110 @@
+package upstream
+
+import (
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"net"
+	"strings"
+	"testing"
+
+	"stanzagate/internal/ns"
+	"stanzagate/internal/xmlframe"
+)
+
+// Covers: UP-045. Whatever a server names in see-other-host, what comes out can be dialled or is refused.
+func FuzzSplitRedirect(f *testing.F) {
+	for _, s := range []string{"h", "h:1", "[::1]:5", "[::1]", "1.2.3.4", ":", "a:b:c", "h:65536", "[", "ü.example:1"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		host, port, err := splitRedirect(s)
+		if err != nil {
+			return
+		}
+		if host == "" || strings.ContainsAny(host, "/@ ") && port == "" {
+			t.Errorf("%q: host %q", s, host)
+		}
+		if port != "" {
+			if p, err := net.LookupPort("tcp", port); err != nil || p == 0 {
+				t.Errorf("%q: port %q", s, port)
+			}
+		}
+	})
+}
+
+// Covers: UP-018. Normalise is idempotent, and what it returns has a DNS form or is an address.
+func FuzzNormalise(f *testing.F) {
+	for _, s := range []string{"example.org", "BÜCHER.example", "xn--bcher-kva.test", "127.0.0.1", "[::1]", "a..b", "faß.de", "\u200d.x"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		name, err := Normalise(s)
+		if err != nil {
+			return
+		}
+		if again, err := Normalise(name); err != nil || again != name {
+			t.Errorf("%q -> %q -> %q, %v", s, name, again, err)
+		}
+		if _, ok := literal(name); !ok && asciiDomain(name) == "" {
+			t.Errorf("%q -> %q has no DNS form", s, name)
+		}
+	})
+}
+
+// Covers: UP-001. A setting parses or is refused, and says what is wrong with it.
+func FuzzParseDomain(f *testing.F) {
+	for _, s := range []string{"example.org", "a=xmpp://h:1?tls=none&proxy=v2", "a=xmpps://[::1]", "a?name=b", "a?plus=hide", "?", "=", "a=xmpp://h?%"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		if strings.Contains(s, "ca=") {
+			return // reads files
+		}
+		d, err := ParseDomain(s)
+		if err == nil && (d.Name == "" || d.host != "" && d.port == "") {
+			t.Errorf("%q: %+v", s, d)
+		}
+	})
+}
+
+// Covers: UP-016. The otherName entries come from certificates of strangers.
+func FuzzOtherNames(f *testing.F) {
+	f.Add([]byte("\x30\x00"))
+	f.Add([]byte("\x30\x1f\xa0\x1d\x06\x08\x2b\x06\x01\x05\x05\x07\x08\x05\xa0\x11\x0c\x0fx@example.org/yz"))
+	f.Fuzz(func(t *testing.T, der []byte) {
+		cert := &x509.Certificate{Extensions: []pkix.Extension{{Id: oidSubjectAltName, Value: der}}}
+		srvs, addrs := otherNames(cert)
+		if len(srvs)+len(addrs) > len(der) {
+			t.Error("more names than bytes")
+		}
+		_ = matchCertificate(cert, "example.org")
+	})
+}
+
+// Covers: UP-025, UP-026, UP-027, UP-042. Headers, features and stream errors of a server are read without harm, and what is
+// shown to a browser stays well-formed.
+func FuzzServerElements(f *testing.F) {
+	const s = " xmlns:stream='" + ns.Stream + "'"
+	f.Add([]byte("<stream:stream" + s + " version='1.0' from='example.org'/>"))
+	f.Add([]byte("<stream:features" + s + ">" + fTLS + fSASL + fSASL2 + fLimits + "</stream:features>"))
+	f.Add([]byte("<stream:error" + s + "><see-other-host xmlns='" + ns.Streams + "'>h:1</see-other-host></stream:error>"))
+	f.Add([]byte("<success xmlns='" + ns.SASL2 + "'><bound xmlns='" + ns.Bind2 + "'><enabled xmlns='" + ns.SM + "' resume='1'/></bound></success>"))
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		el, err := xmlframe.Parse(raw, xmlframe.Limits{Depth: 64, Attributes: 64})
+		if err != nil {
+			return
+		}
+		_, _ = readHeader(el, "example.org", true)
+		_ = checkFeatures(readFeatures(el))
+		shown := policy{managed: true, noPlain: true, noPlus: true}.filter(el)
+		if _, err := xmlframe.Parse(shown.Raw, xmlframe.Limits{}); err != nil {
+			t.Errorf("%s\nbecame %s: %v", raw, shown.Raw, err)
+		}
+		se, _ := parseStreamError(el)
+		if !conditions[se.Condition] {
+			t.Errorf("condition %q", se.Condition)
+		}
+		p := progress{binding: true}
+		p.saw(el)
+	})
+}
