@@ -21,7 +21,7 @@ func (s *Stream) Admit(dst []byte, el xmlframe.Element) (Admission, error) {
 		return Admission{Action: Answer, Bytes: append(dst, refusedZip...)}, nil
 	case space == ns.SASL, space == ns.SASL2:
 		return s.admitSASL(dst, el), nil
-	case space == ns.SM && s.client.Managed:
+	case space == ns.SM && s.m != nil:
 		return managedSM(dst, el), nil
 	case space == ns.SM, space == nsCSI:
 		if !s.p.authenticated || s.p.restartable {
@@ -49,7 +49,7 @@ func (s *Stream) admitSASL(dst []byte, el xmlframe.Element) Admission {
 	switch {
 	case s.p.restartable:
 		return refuse("not-authorized") // RFC 6120 §6.4.6: only a stream restart may come now
-	case s.p.authenticated || s.client.Managed && string(el.Space) == ns.SASL2:
+	case s.p.authenticated || s.m != nil && string(el.Space) == ns.SASL2:
 		return refuse("unsupported-stanza-type") // UP-039: not negotiated, or not any more
 	}
 	switch string(el.Local) {
@@ -63,6 +63,9 @@ func (s *Stream) admitSASL(dst []byte, el xmlframe.Element) Admission {
 		return refuse("unsupported-stanza-type")
 	}
 	s.p.begun, s.shown = true, nil
+	if s.m != nil {
+		return s.admitLogin(dst, el)
+	}
 	return s.forward(dst, el)
 }
 
@@ -78,6 +81,7 @@ func managedSM(dst []byte, el xmlframe.Element) Admission {
 // admitStanza holds stanzas back until negotiation is complete (UP-029, WS-037), with the exceptions that are negotiation.
 // What follows a bind request in flight goes with it: the server takes them in order and refuses them if the bind fails.
 func (s *Stream) admitStanza(dst []byte, el xmlframe.Element) Admission {
+	binds := false
 	if !s.p.bound {
 		switch {
 		case !s.p.authenticated && s.p.register && isIQWith(el, nsRegister, "query"):
@@ -95,6 +99,7 @@ func (s *Stream) admitStanza(dst []byte, el xmlframe.Element) Admission {
 				return refuse("policy-violation")
 			}
 			s.p.binding, s.p.bindID = true, id
+			binds = true
 		case !s.p.binding:
 			return refuse("not-authorized")
 		}
@@ -104,6 +109,15 @@ func (s *Stream) admitStanza(dst []byte, el xmlframe.Element) Admission {
 	a.Stanza = true
 	if s.p.maxBytes > 0 && int64(len(a.Bytes)-start) > s.p.maxBytes {
 		return tooBig(dst, el)
+	}
+	if s.m != nil {
+		a.Stanza = s.m.sm.asked()
+		if a.Stanza {
+			s.m.sm.sent++
+		}
+		if binds {
+			return s.admitBind(a)
+		}
 	}
 	return a
 }

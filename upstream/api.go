@@ -28,6 +28,7 @@ type Opening struct {
 	Client  netip.AddrPort // the browser, for the PROXY header (UP-119)
 	Local   netip.AddrPort // where the browser reached the gateway
 	Managed bool           // do XEP-0198 and SASL2/FAST for the browser
+	Owner   *Owner         // of a managed stream that is to be resumable; nil if it is not
 	Exposed bool           // the browser's hop is neither TLS nor trusted: no password in the clear over it (UP-051)
 }
 
@@ -86,15 +87,26 @@ const (
 	KindAcked
 	// KindAckRequested is an <r/>: the owner answers at once with Ack(h) (UP-060). Managed streams only.
 	KindAckRequested
-	// KindEnabled is the answer to our <enable/> (XEP-0198 <enabled/>, <failed/>). Managed streams only.
+	// KindEnabled says what the session is worth, once, before its bind result is returned. Managed streams only.
 	KindEnabled
+	// KindResumed says that the connection broke and the session goes on over another. The server has handled H of our
+	// stanzas, and sends its own again from Told on. Every Send since the break has failed, and fails until Proceed.
+	// Managed streams only.
+	KindResumed
 )
 
 // Event is one thing that came from the server.
 type Event struct {
 	Kind    Kind
 	Element xmlframe.Element // KindElement; valid until the next Recv
-	H       uint32           // KindAcked
+	Counted bool             // KindElement: XEP-0198 counts it. Managed streams only
+	H       uint32           // KindAcked, KindResumed
+	Told    uint32           // KindResumed
+
+	// KindEnabled
+	Acks  bool  // the server acknowledges: without, acks mean "written" and KindAcked never comes
+	Class Class // how the session can be taken over
+	Early int   // stanzas that come right behind the bind result and belong to no count: they cannot be sent again
 }
 
 // Action says what is to be done with an element from the browser.
@@ -111,6 +123,6 @@ const (
 type Admission struct {
 	Action    Action
 	Bytes     []byte // appended to Admit's dst
-	Stanza    bool   // counts for XEP-0198
+	Stanza    bool   // counts for XEP-0198; on managed streams only once that is asked for
 	Condition string // Refuse only
 }

@@ -31,7 +31,7 @@ func (s *Stream) Close(ctx context.Context) error {
 		return ctx.Err()
 	}
 	deadline, _ := ctx.Deadline()
-	err := s.write([]byte(closingTag), time.Until(deadline))
+	err := s.put(s.lastWords(), time.Until(deadline))
 	s.mu.Lock()
 	s.closed = true
 	s.mu.Unlock()
@@ -46,6 +46,21 @@ func (s *Stream) Close(ctx context.Context) error {
 		return ctx.Err()
 	}
 	return nil
+}
+
+// lastWords are our closing tag, after a last truthful <a/> where the gateway does stream management (UP-065): the server
+// then delivers elsewhere what the browser does not have, and nothing that it has.
+func (s *Stream) lastWords() []byte {
+	if s.m == nil {
+		return []byte(closingTag)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var b []byte
+	if s.m.sm.counting() {
+		b = appendAck(nil, s.m.sm.told)
+	}
+	return append(b, closingTag...)
 }
 
 // Cut drops the connection without a word, so that the server keeps a resumable session.
@@ -65,11 +80,13 @@ func (s *Stream) shut(polite bool) {
 	}
 	s.closed = true
 	close(s.over)
-	l, cancel := s.link, s.cancel
-	s.mu.Unlock()
-	if cancel != nil {
-		cancel()
+	l := s.link
+	for _, cancel := range []context.CancelFunc{s.cancel, s.cancelLogin} {
+		if cancel != nil {
+			cancel()
+		}
 	}
+	s.mu.Unlock()
 	if polite {
 		l.close()
 	} else {
@@ -108,7 +125,10 @@ func (s *Stream) finish(err error) error {
 	if errors.As(err, &se) {
 		s.ended = io.EOF
 	}
-	if c := conditionOf(err); c != "" {
+	var high *tooHigh
+	if errors.As(err, &high) {
+		s.bye(appendTooHigh(nil, high)) // UP-062
+	} else if c := conditionOf(err); c != "" {
 		s.bye(appendStreamError(nil, c))
 	} else if errors.Is(s.ended, io.EOF) {
 		s.bye([]byte(closingTag))
@@ -122,7 +142,7 @@ func (s *Stream) finish(err error) error {
 func (s *Stream) bye(b []byte) {
 	select {
 	case s.writing <- struct{}{}:
-		_ = s.write(b, byeTimeout)
+		_ = s.put(b, byeTimeout)
 		s.mu.Lock()
 		s.closed = true
 		s.mu.Unlock()
@@ -138,7 +158,7 @@ func (s *Stream) streamError(el xmlframe.Element) error {
 	if se.Condition != seeOtherHost {
 		return se
 	}
-	if s.follow(&redirect{host: other, direct: s.current().direct}) {
+	if s.follow(&redirect{host: other, direct: s.current().target.direct}) {
 		return nil
 	}
 	// WS-046: where to is not the browser's business. Its login is lost with the stream; it is told to begin again.
@@ -158,7 +178,7 @@ func (s *Stream) follow(see *redirect) bool {
 	s.cancel = cancel
 	o := s.client
 	s.mu.Unlock()
-	l, el, err := s.d.establish(ctx, s.dom, o, see)
+	l, el, err := s.d.establish(ctx, s.dom, o, way{see: see})
 	if err != nil {
 		s.d.failed(opOf(err))
 		return false
@@ -179,13 +199,14 @@ func (s *Stream) move(l *link, features xmlframe.Element) (old *link, moved bool
 	s.cancel = nil
 	p := s.policy
 	p.noPlain = s.client.Exposed || s.dom.exposes(l)
+	p.translate = s.m != nil && s.translates(l)
 	shown := p.filter(features)
 	if s.closed || s.p.begun || !bytes.Equal(shown.Raw, s.shown) {
 		return nil, false
 	}
 	old, s.link, s.policy = s.link, l, p
 	s.p.learn(readFeatures(features))
-	l.expireWithCertificate()
+	l.arm()
 	return old, true
 }
 

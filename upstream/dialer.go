@@ -18,6 +18,7 @@ const (
 	defaultDepth          = 64
 	defaultAttributes     = 256
 	ticketSessions        = 256 // TLS tickets kept, over all domains
+	defaultResumptions    = 64  // at once for each server address
 )
 
 // Config is all that a Dialer needs to know. The zero value serves no domain.
@@ -28,6 +29,7 @@ type Config struct {
 	ConnectTimeout time.Duration   // resolving, connecting, TLS and negotiation together; 0 means 10 s
 	Metrics        Metrics         // nil for none
 	Resolver       *net.Resolver   // nil means the system's
+	Failover       *Failover       // of managed streams; nil means that none is resumable
 
 	// Dial opens the TCP connection to host:port; nil means net.Dialer with keep-alive and the address rules of
 	// Domains and Open, which another Dial must apply itself. It must honour its context.
@@ -48,11 +50,27 @@ type SecurityMetrics interface {
 	Secured(version, cipher, trust string)
 }
 
+// FailoverMetrics is what a Metrics may implement besides.
+type FailoverMetrics interface {
+	Classified(c Class)                         // a managed stream is bound
+	Resumption(seconds float64, outcome string) // one of the Outcome constants; all attempts, pauses included
+}
+
+// Outcomes of an attempt to resume a session.
+const (
+	OutcomeResumed     = "resumed"
+	OutcomeLost        = "lost"        // the server does not have it any more, or does not let us in
+	OutcomeUnreachable = "unreachable" // another attempt may follow
+	OutcomeRefused     = "refused"     // by the session's owner: it is another replica's
+)
+
 // Dialer opens streams to the servers of the domains that it serves. Safe for concurrent use.
 type Dialer struct {
 	// immutable after NewDialer
 	cfg     Config
 	tickets tls.ClientSessionCache
+	offers  offers
+	gates   gates
 
 	served atomic.Pointer[served]
 }
@@ -82,7 +100,10 @@ func NewDialer(cfg Config) (*Dialer, error) {
 	if cfg.Limits.Attributes == 0 {
 		cfg.Limits.Attributes = defaultAttributes
 	}
-	d := &Dialer{cfg: cfg, tickets: tls.NewLRUClientSessionCache(ticketSessions)}
+	d := &Dialer{cfg: cfg, tickets: tls.NewLRUClientSessionCache(ticketSessions), gates: gates{each: defaultResumptions}}
+	if f := cfg.Failover; f != nil && f.Resumptions > 0 {
+		d.gates.each = f.Resumptions
+	}
 	d.served.Store(&served{})
 	if err := d.SetDomains(cfg.Domains); err != nil {
 		return nil, err
@@ -171,7 +192,7 @@ func (d *Dialer) Open(ctx context.Context, o Opening) (*Stream, error) {
 	ctx, cancel := context.WithTimeout(ctx, d.cfg.ConnectTimeout)
 	defer cancel()
 	begin := time.Now()
-	l, el, err := d.establish(ctx, dom, o, nil)
+	l, el, err := d.establish(ctx, dom, o, way{})
 	if err != nil {
 		d.failed(opOf(err))
 		var se *StreamError
@@ -181,7 +202,7 @@ func (d *Dialer) Open(ctx context.Context, o Opening) (*Stream, error) {
 		return nil, unreachable(dom.Name, err)
 	}
 	d.connected(dom, l, time.Since(begin))
-	return newStream(d, dom, o, l, el), nil
+	return newStream(d, dom, o, l, &el), nil
 }
 
 func (d *Dialer) connected(dom *Domain, l *link, took time.Duration) {
@@ -205,4 +226,11 @@ func (d *Dialer) failed(op string) {
 	if d.cfg.Metrics != nil {
 		d.cfg.Metrics.ConnectFailed(op)
 	}
+}
+
+func (d *Dialer) software() string {
+	if d.cfg.Failover != nil && d.cfg.Failover.Software != "" {
+		return d.cfg.Failover.Software
+	}
+	return "stanzagate"
 }

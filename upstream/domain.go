@@ -38,6 +38,9 @@ type Domain struct {
 	noPlus    bool // hide channel binding from browsers (UP-100)
 	wild      bool // not configured: served because of Config.Open, public addresses only
 
+	reauth reauth
+	issuer *authority // ?reauth=external only
+
 	tlsUpgrade, tlsDirect *tls.Config // made by prepare
 }
 
@@ -97,7 +100,8 @@ func asciiDomain(name string) string {
 }
 
 const domainForms = `want "example.org", "example.org=xmpp://host:port" or "example.org=xmpps://host:port", ` +
-	`with ?tls=required|optional|none, ?ca=FILE, ?name=NAME, ?proxy=off|v1|v2, ?plus=show|hide`
+	`with ?tls=required|optional|none, ?ca=FILE, ?name=NAME, ?proxy=off|v1|v2, ?plus=show|hide, ` +
+	`?reauth=fast|password|external, ?reauth-ca=FILE`
 
 // ParseDomain parses a `domain` setting and reads the file that ?ca= names. Its errors quote the setting.
 func ParseDomain(setting string) (Domain, error) {
@@ -132,6 +136,9 @@ func parseDomain(setting string) (Domain, error) {
 		if err := d.setOption(key, vs[0]); err != nil {
 			return Domain{}, err
 		}
+	}
+	if (d.reauth == reauthExternal) != (d.issuer != nil) {
+		return Domain{}, errors.New("?reauth=external and ?reauth-ca=FILE belong together")
 	}
 	if d.direct && d.security != tlsRequired {
 		return Domain{}, errors.New("xmpps:// is direct TLS; use xmpp:// with ?tls=optional or ?tls=none")
@@ -205,6 +212,25 @@ func (d *Domain) setOption(key, value string) error {
 			d.proxy = proxyV2
 		default:
 			return fmt.Errorf("?proxy=%s: want off, v1 or v2", value)
+		}
+	case "reauth":
+		switch value {
+		case "fast":
+			d.reauth = reauthFAST
+		case "password":
+			d.reauth = reauthPassword
+		case "external":
+			d.reauth = reauthExternal
+		default:
+			return fmt.Errorf("?reauth=%s: want fast, password or external", value)
+		}
+	case "reauth-ca":
+		pem, err := os.ReadFile(value)
+		if err != nil {
+			return fmt.Errorf("?reauth-ca=: %w", err)
+		}
+		if d.issuer, err = readAuthority(pem); err != nil {
+			return fmt.Errorf("?reauth-ca=%s: want a CA certificate and its key as PEM: %w", value, err)
 		}
 	case "plus":
 		switch value {

@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"bytes"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -30,6 +31,7 @@ type features struct {
 	legacy      bool  // XEP-0078
 	maxBytes    int64 // XEP-0478; 0 means not said
 	idleSeconds int64
+	sm          bool // XEP-0198
 	unknownNeed bool // a feature that we do not know is required
 }
 
@@ -50,7 +52,9 @@ func readFeatures(el xmlframe.Element) features {
 			f.register = true
 		case c.Is(nsLimits, "limits"):
 			f.maxBytes, f.idleSeconds = readLimits(c)
-		case isCompression(c), space == nsSession, space == ns.SM:
+		case c.Is(ns.SM, "sm"):
+			f.sm = true
+		case isCompression(c), space == nsSession:
 		default:
 			f.unknownNeed = f.unknownNeed || required(c)
 		}
@@ -98,6 +102,8 @@ type policy struct {
 	managed bool // XEP-0198 and SASL2 are the gateway's own business
 	noPlain bool // a password in the clear would cross an unprotected hop (UP-051)
 	noPlus  bool // ?plus=hide: binding mechanisms and binding types, always both (UP-100)
+
+	translate bool // the list of SASL2 takes the place of that of classic SASL (UP-103)
 }
 
 // hides reports whether a feature, or one mechanism in a list of them, is not for the browser.
@@ -107,15 +113,34 @@ func (p policy) hides(c xmlframe.Element) bool {
 		return true // WS-030, XBOSH-005: they belong to the hop behind
 	case space == ns.SM, space == nsSM2, c.Is(ns.SASL2, "authentication"):
 		return p.managed
+	case c.Is(ns.SASL, "mechanisms"):
+		return p.translate
 	case c.Is(nsAuthFeature, "auth"):
 		return p.noPlain
 	case space == ns.SASLCB:
 		return p.noPlus
 	case string(c.Local) == "mechanism":
-		name := strings.TrimSpace(c.Text())
-		return p.noPlain && name == plain || p.noPlus && strings.HasSuffix(name, "-PLUS")
+		return p.hidesMechanism(strings.TrimSpace(c.Text()))
 	}
 	return false
+}
+
+func (p policy) hidesMechanism(name string) bool {
+	return p.noPlain && name == plain || p.noPlus && strings.HasSuffix(name, "-PLUS")
+}
+
+func (p policy) offered(mechanisms []string) []string {
+	return slices.DeleteFunc(slices.Clone(mechanisms), p.hidesMechanism)
+}
+
+// readClassicList returns the mechanisms of classic SASL.
+func readClassicList(features xmlframe.Element) []string {
+	for c := range features.Children() {
+		if c.Is(ns.SASL, "mechanisms") {
+			return readMechanisms(c)
+		}
+	}
+	return nil
 }
 
 // filter returns the features without what p hides. All else is what the server sent.
@@ -149,6 +174,9 @@ func (c *cutter) cut(el xmlframe.Element, base int, p policy) {
 		case p.hides(child):
 			c.out = append(c.out, c.raw[c.kept:start]...)
 			c.kept = base + pos
+			if p.translate && child.Is(ns.SASL2, "authentication") {
+				c.out = appendClassicList(c.out, p.offered(readMechanisms(child)))
+			}
 		case child.Is(ns.SASL, "mechanisms"), child.Is(ns.SASL2, "authentication"):
 			c.cut(child, start, p)
 		}

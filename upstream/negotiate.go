@@ -17,7 +17,7 @@ import (
 type link struct {
 	conn   net.Conn // TCP, or TLS over it
 	addr   string
-	direct bool                 // TLS from the first byte (XEP-0368)
+	target target
 	tls    *tls.ConnectionState // nil for a plain connection
 	rd     *reader              // owned by who reads: Open, then Recv
 
@@ -25,22 +25,38 @@ type link struct {
 	scope  *xmlframe.Scope
 
 	writeBy time.Time // the write deadline; owned by who holds the stream's writing token
+	readBy  time.Time // the read deadline; guarded by Stream.mu
+
+	// managed streams only; dropped once the login is over
+	from       string    // of our header
+	guessed    bool      // which was read off the browser's login attempt
+	mechanisms []string  // of classic SASL
+	offer      fastOffer // of SASL2
+}
+
+// way says how establish is to do its work when it is not for a browser that just came.
+type way struct {
+	see     *redirect        // elsewhere than the domain's servers
+	at      []target         // these, in place of the domain's
+	from    string           // bare JID for the header; unlike Opening.From also over a network that is declared private
+	secured bool             // never in the clear
+	cert    *tls.Certificate // of ours
 }
 
 // close closes the connection; TLS says close_notify first, with a deadline of its own (crypto/tls).
 func (l *link) close() { _ = l.conn.Close() }
 
-// establish finds, connects, secures and opens: it returns a link whose reader stands right behind the stream header, and
-// the features element, which is valid until the next read. Redirects are followed (UP-044).
-func (d *Dialer) establish(ctx context.Context, dom *Domain, o Opening, see *redirect) (*link, xmlframe.Element, error) {
+// establish finds, connects, secures and opens: it returns a link whose reader stands right behind the features, and
+// those, which are valid until the next read. Redirects are followed (UP-044).
+func (d *Dialer) establish(ctx context.Context, dom *Domain, o Opening, w way) (*link, xmlframe.Element, error) {
 	for redirects := 0; ; redirects++ {
-		where, targets, err := d.redirected(ctx, dom, see)
+		where, targets, err := d.where(ctx, dom, w)
 		if err != nil {
 			return nil, xmlframe.Element{}, &Error{Op: OpResolve, Err: err}
 		}
-		l, el, err := d.tryAll(ctx, where, o, targets)
-		see = nil
-		if !errors.As(err, &see) {
+		l, el, err := d.tryAll(ctx, where, o, w, targets)
+		w.see = nil
+		if !errors.As(err, &w.see) {
 			return l, el, err
 		}
 		if redirects == maxRedirects {
@@ -49,16 +65,28 @@ func (d *Dialer) establish(ctx context.Context, dom *Domain, o Opening, see *red
 	}
 }
 
+// where returns the targets to try, and the domain with the rules for their addresses.
+func (d *Dialer) where(ctx context.Context, dom *Domain, w way) (*Domain, []target, error) {
+	switch {
+	case w.see != nil:
+		return d.redirected(ctx, dom, w.see)
+	case w.at != nil:
+		return dom, w.at, nil
+	}
+	targets, err := d.targets(ctx, dom)
+	return dom, targets, err
+}
+
 // tryAll tries the targets until one has a stream open. A server that answers with a stream error has answered: the
 // others are not asked, unless it only cannot serve now.
-func (d *Dialer) tryAll(ctx context.Context, dom *Domain, o Opening, targets []target) (*link, xmlframe.Element, error) {
+func (d *Dialer) tryAll(ctx context.Context, dom *Domain, o Opening, w way, targets []target) (*link, xmlframe.Element, error) {
 	var errs error
 	for len(targets) > 0 {
 		conn, t, rest, err := d.race(ctx, dom, targets)
 		if err != nil {
 			return nil, xmlframe.Element{}, errors.Join(errs, err)
 		}
-		l, el, err := d.openOn(ctx, dom, o, conn, t, len(rest) > 0)
+		l, el, err := d.openOn(ctx, dom, o, w, conn, t, len(rest) > 0)
 		if err == nil {
 			return l, el, nil
 		}
@@ -85,7 +113,7 @@ var passing = map[string]bool{
 
 // openOn opens the stream on a fresh TCP connection. With spare targets left it uses half of the time that is left, so
 // that a server which accepts and then stays silent does not use it all.
-func (d *Dialer) openOn(ctx context.Context, dom *Domain, o Opening, conn net.Conn, t target, spare bool) (*link, xmlframe.Element, error) {
+func (d *Dialer) openOn(ctx context.Context, dom *Domain, o Opening, w way, conn net.Conn, t target, spare bool) (*link, xmlframe.Element, error) {
 	deadline, _ := ctx.Deadline()
 	if spare {
 		deadline = time.Now().Add(time.Until(deadline) / 2)
@@ -94,7 +122,7 @@ func (d *Dialer) openOn(ctx context.Context, dom *Domain, o Opening, conn net.Co
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
-	n := &negotiation{d: d, dom: dom, o: o, l: &link{conn: conn, addr: t.addr(), direct: t.direct}}
+	n := &negotiation{d: d, dom: dom, o: o, w: w, l: &link{conn: conn, addr: t.addr(), target: t}}
 	el, err := n.run(ctx)
 	if err != nil {
 		var e *Error
@@ -118,6 +146,7 @@ type negotiation struct {
 	d   *Dialer
 	dom *Domain
 	o   Opening
+	w   way
 	l   *link
 }
 
@@ -128,7 +157,7 @@ func (n *negotiation) run(ctx context.Context) (xmlframe.Element, error) {
 			return xmlframe.Element{}, err
 		}
 	}
-	if n.l.direct {
+	if n.l.target.direct {
 		if err := n.secure(ctx); err != nil {
 			return xmlframe.Element{}, err
 		}
@@ -136,11 +165,11 @@ func (n *negotiation) run(ctx context.Context) (xmlframe.Element, error) {
 	}
 	n.l.rd = newReader(n.l.conn, n.d.cfg.Limits)
 	el, err := n.open()
-	if err != nil || n.dom.security == tlsNone {
+	if err != nil || n.dom.security == tlsNone && !n.w.secured {
 		return el, err
 	}
 	if !readFeatures(el).startTLS {
-		if n.dom.security == tlsOptional {
+		if n.dom.security == tlsOptional && !n.w.secured {
 			return el, nil
 		}
 		// UP-012: no offer is no reason to go on in the clear.
@@ -176,7 +205,7 @@ func (n *negotiation) startTLS(ctx context.Context) error {
 
 // secure does the handshake. UP-014: the reader starts anew, nothing learnt in the clear remains.
 func (n *negotiation) secure(ctx context.Context) error {
-	tc, err := n.dom.secure(ctx, n.l.conn, n.l.direct)
+	tc, err := n.dom.secure(ctx, n.l.conn, n.l.target.direct, n.w.cert)
 	if err != nil {
 		return &Error{Op: OpTLS, Addr: n.l.addr, Err: err}
 	}
@@ -190,8 +219,12 @@ func (n *negotiation) secure(ctx context.Context) error {
 
 // open sends our header and reads the server's, then its features.
 func (n *negotiation) open() (xmlframe.Element, error) {
-	encrypted := n.l.tls != nil
-	if err := n.write(appendHeader(nil, n.o.Domain, headerFrom(n.o, encrypted), n.o.Lang)); err != nil {
+	from := headerFrom(n.o, n.l.tls != nil)
+	if n.w.from != "" && n.dom.trusts(n.l) {
+		from = n.w.from
+	}
+	n.l.from = from
+	if err := n.write(appendHeader(nil, n.o.Domain, from, n.o.Lang)); err != nil {
 		return xmlframe.Element{}, err
 	}
 	tok, err := n.l.rd.next()
@@ -228,15 +261,21 @@ func (n *negotiation) features(tok xmlframe.Token) (xmlframe.Element, error) {
 	el := tok.Element
 	switch {
 	case tok.Kind == xmlframe.End:
-		return el, errors.New("server closed the stream")
+		return el, errStreamOver
 	case el.Is(ns.Stream, "error"):
 		se, other := parseStreamError(el)
 		if se.Condition == seeOtherHost {
-			return el, &redirect{host: other, direct: n.l.direct}
+			return el, &redirect{host: other, direct: n.l.target.direct}
 		}
 		return el, se
 	case !isFeatures(el):
 		return el, &fault{"bad-format", "first element is not the features"}
+	}
+	if n.o.Managed {
+		n.l.mechanisms, n.l.offer = readClassicList(el), readFastOffer(el)
+		if n.l.from != "" && (n.l.offer.sasl2 || len(n.l.mechanisms) > 0) {
+			n.d.offers.remember(n.dom.Name, n.l.offer.fast)
+		}
 	}
 	return el, checkFeatures(readFeatures(el))
 }

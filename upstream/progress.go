@@ -20,6 +20,7 @@ type progress struct {
 	begun         bool // the browser has begun to log in
 	authenticated bool // SASL has succeeded
 	restartable   bool // and no restart has followed yet
+	local         bool // which the server must not see
 	binding       bool // a bind request is on its way
 	bound         bool // negotiation is complete (UP-029)
 	resumable     bool // the browser holds a resumable XEP-0198 session

@@ -23,13 +23,9 @@ type redirect struct {
 
 func (r *redirect) Error() string { return "server redirects elsewhere" }
 
-// redirected returns the domain and its targets: its own if see is nil, else those of the redirect. The TLS policy and the
-// reference identity stay what they were; that the operator named a host does not extend to where that host points.
+// redirected returns the targets of a redirect. The TLS policy and the reference identity of the domain stay what they
+// were; that the operator named a host does not extend to where that host points.
 func (d *Dialer) redirected(ctx context.Context, dom *Domain, see *redirect) (*Domain, []target, error) {
-	if see == nil {
-		targets, err := d.targets(ctx, dom)
-		return dom, targets, err
-	}
 	host, port, err := splitRedirect(strings.TrimSpace(see.host))
 	if err != nil {
 		return nil, nil, err

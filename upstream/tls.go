@@ -35,10 +35,16 @@ func (dom *Domain) prepare(tickets tls.ClientSessionCache) {
 }
 
 // secure does the TLS handshake on conn as a client of dom and verifies the server.
-func (dom *Domain) secure(ctx context.Context, conn net.Conn, direct bool) (*tls.Conn, error) {
+// cert is what we show if the server asks, nil for nothing.
+func (dom *Domain) secure(ctx context.Context, conn net.Conn, direct bool, cert *tls.Certificate) (*tls.Conn, error) {
 	cfg := dom.tlsUpgrade
 	if direct {
 		cfg = dom.tlsDirect
+	}
+	if cert != nil {
+		cfg = cfg.Clone()
+		cfg.ClientSessionCache = nil // a ticket would carry the identity to somebody else's session
+		cfg.Certificates = []tls.Certificate{*cert}
 	}
 	tc := tls.Client(conn, cfg)
 	if err := tc.HandshakeContext(ctx); err != nil {
@@ -89,10 +95,18 @@ func understood(cert *x509.Certificate) *x509.Certificate {
 // errExpired is why Recv ends a stream whose server certificate has run out (RFC 6120 §13.7.2.3).
 var errExpired = &fault{"reset", "certificate of the server has expired"}
 
-// expireWithCertificate makes reads fail once the server's certificate has expired (UP-021): no timer is needed for it, as
-// nothing else sets a deadline for reading.
-func (l *link) expireWithCertificate() {
-	if l.tls != nil && len(l.tls.PeerCertificates) > 0 {
-		_ = l.conn.SetReadDeadline(l.tls.PeerCertificates[0].NotAfter)
+// certificateEnds returns when the server's certificate expires; zero in the clear.
+func (l *link) certificateEnds() time.Time {
+	if l.tls == nil || len(l.tls.PeerCertificates) == 0 {
+		return time.Time{}
+	}
+	return l.tls.PeerCertificates[0].NotAfter
+}
+
+// arm makes reads fail once the server's certificate has expired (UP-021). The deadline for reading is free for that, since
+// nobody else needs one, and saves a timer.
+func (l *link) arm() {
+	if l.readBy = l.certificateEnds(); !l.readBy.IsZero() {
+		_ = l.conn.SetReadDeadline(l.readBy)
 	}
 }
