@@ -30,22 +30,34 @@ func (s *Stream) Close(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	deadline, _ := ctx.Deadline()
-	err := s.put(s.lastWords(), time.Until(deadline))
-	s.mu.Lock()
-	s.closed = true
-	s.mu.Unlock()
+	err := s.sayGoodbye(ctx)
 	<-s.writing
 	if err != nil {
-		return nil // closed already, or dead
+		return nil // dead
 	}
 	select {
-	case <-s.read:
+	case <-s.finished():
 	case <-s.over:
 	case <-ctx.Done():
 		return ctx.Err()
 	}
 	return nil
+}
+
+// sayGoodbye writes our closing tag unless it is out. It needs the writing token.
+func (s *Stream) sayGoodbye(ctx context.Context) error {
+	s.mu.Lock()
+	closed := s.closed
+	s.mu.Unlock()
+	if closed {
+		return nil
+	}
+	deadline, _ := ctx.Deadline()
+	err := s.put(s.lastWords(), time.Until(deadline))
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
+	return err
 }
 
 // lastWords are our closing tag, after a last truthful <a/> where the gateway does stream management (UP-065): the server
@@ -61,6 +73,26 @@ func (s *Stream) lastWords() []byte {
 		b = appendAck(nil, s.m.sm.told)
 	}
 	return append(b, closingTag...)
+}
+
+// finished is closed when Recv has returned its last error. Made when it is asked for, as few streams need it before they
+// end.
+func (s *Stream) finished() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.read == nil {
+		s.read = make(chan struct{})
+	}
+	return s.read
+}
+
+func (s *Stream) readOver() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.read == nil {
+		s.read = make(chan struct{})
+	}
+	close(s.read)
 }
 
 // Cut drops the connection without a word, so that the server keeps a resumable session.
@@ -113,7 +145,7 @@ func (s *Stream) finish(err error) error {
 		if s.Resumable() {
 			// The browser resumes on a new connection, so the server must not hear that the stream is over.
 			s.ended = &Error{Op: OpRead, Addr: s.Addr(), Err: &lost{errExpired}}
-			close(s.read)
+			s.readOver()
 			s.shut(false)
 			return s.ended
 		}
@@ -133,7 +165,7 @@ func (s *Stream) finish(err error) error {
 	} else if errors.Is(s.ended, io.EOF) {
 		s.bye([]byte(closingTag))
 	}
-	close(s.read)
+	s.readOver()
 	s.shut(true)
 	return err
 }

@@ -19,6 +19,7 @@ type zone struct {
 	mute    map[string]bool     // names that get no answer
 	broken  map[string]bool     // names that get SERVFAIL
 	asked   []string            // "TYPE name", in order
+	owed    []func()            // answers to names that were to get none
 }
 
 func newZone(t testing.TB, records ...string) *zone {
@@ -45,6 +46,7 @@ func newZone(t testing.TB, records ...string) *zone {
 	}()
 	<-ready
 	t.Cleanup(func() {
+		z.relent() // net.Resolver waits for answers longer than for its callers
 		_ = srv.Shutdown()
 		<-done
 	})
@@ -64,6 +66,8 @@ func (z *zone) ServeDNS(w dns.ResponseWriter, q *dns.Msg) {
 	m.SetReply(q)
 	switch {
 	case z.mute[name]:
+		m.Rcode = dns.RcodeNameError
+		z.owed = append(z.owed, func() { _ = w.WriteMsg(m) })
 		return
 	case z.broken[name]:
 		m.Rcode = dns.RcodeServerFailure
@@ -76,6 +80,33 @@ func (z *zone) ServeDNS(w dns.ResponseWriter, q *dns.Msg) {
 		}
 	}
 	_ = w.WriteMsg(m)
+}
+
+// silence makes names go without an answer.
+func (z *zone) silence(names ...string) {
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	for _, n := range names {
+		z.mute[n] = true
+	}
+}
+
+// relent answers all that was not answered.
+func (z *zone) relent() {
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	for _, answer := range z.owed {
+		answer()
+	}
+	clear(z.mute)
+	z.owed = nil
+}
+
+// fail makes a name get SERVFAIL.
+func (z *zone) fail(name string) {
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	z.broken[name] = true
 }
 
 // queries returns what was asked, of one type.

@@ -74,10 +74,14 @@ func (a *authority) mint(bare string, now time.Time) (*tls.Certificate, error) {
 
 // xmppAddrName encodes a subjectAltName with one otherName, which crypto/x509 cannot make (RFC 5280 §4.2.1.6).
 func xmppAddrName(bare string) ([]byte, error) {
+	value, err := asn1.Marshal(asn1.RawValue{Tag: asn1.TagUTF8String, Bytes: []byte(bare)})
+	if err != nil {
+		return nil, err
+	}
 	name := struct {
 		ID    asn1.ObjectIdentifier
-		Value asn1.RawValue `asn1:"tag:0,explicit"`
-	}{oidXmppAddr, asn1.RawValue{Tag: asn1.TagUTF8String, Bytes: []byte(bare)}}
+		Value asn1.RawValue
+	}{oidXmppAddr, asn1.RawValue{Class: asn1.ClassContextSpecific, IsCompound: true, Bytes: value}} // [0] EXPLICIT
 	der, err := asn1.MarshalWithParams(name, "tag:0")
 	if err != nil {
 		return nil, err

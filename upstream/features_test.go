@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"io"
 	"strings"
 	"testing"
 	"time"
@@ -124,7 +125,11 @@ func TestStreamLimits(t *testing.T) {
 		}
 	}
 	c.forward("<message xmlns='jabber:client'><body>still alive</body></message>")
+	wait := c.background()
 	if err := c.Close(within(t)); err != nil {
+		t.Error(err)
+	}
+	if err := wait(); err != io.EOF {
 		t.Error(err)
 	}
 }

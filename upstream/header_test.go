@@ -13,8 +13,8 @@ import (
 func TestOurHeader(t *testing.T) {
 	const ends = " xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>"
 	for want, got := range map[string][]byte{
-		"<?xml version='1.0'?><stream:stream to='example.org' version='1.0'" + ends:                               appendHeader(nil, "example.org", "", ""),
-		"<?xml version='1.0'?><stream:stream to='a.org' from='o&apos;x@a.org' version='1.0' xml:lang='de'" + ends: appendHeader(nil, "a.org", "o'x@a.org", "de"),
+		"<?xml version='1.0'?><stream:stream to='example.org' version='1.0'" + ends:                              appendHeader(nil, "example.org", "", ""),
+		"<?xml version='1.0'?><stream:stream to='a.org' from='o&#39;x@a.org' version='1.0' xml:lang='de'" + ends: appendHeader(nil, "a.org", "o'x@a.org", "de"),
 	} {
 		if string(got) != want {
 			t.Errorf("%s\nwant %s", got, want)
@@ -119,6 +119,7 @@ func TestServerHeadersThatEndTheAttempt(t *testing.T) {
 				t.Error(err)
 			}
 			raw := <-told
+			srv.Wait()
 			for _, condition := range strings.Split(c.condition, "|") {
 				if strings.Contains(raw, "<"+condition+" xmlns='"+ns.Streams+"'/>") {
 					return
@@ -162,4 +163,5 @@ func TestStreamErrorAtOnce(t *testing.T) {
 	if got := streamCondition(t, err); got != "host-unknown" || m.failed != OpNegotiate {
 		t.Error(got, m.failed)
 	}
+	srv.Wait()
 }

@@ -153,9 +153,7 @@ func TestStalledStages(t *testing.T) {
 	})
 	t.Run("resolve", func(t *testing.T) {
 		z := newZone(t)
-		for _, n := range []string{"_xmpp-client._tcp.example.org.", "_xmpps-client._tcp.example.org.", "example.org."} {
-			z.mute[n] = true
-		}
+		z.silence("_xmpp-client._tcp.example.org.", "_xmpps-client._tcp.example.org.", "example.org.")
 		d := newDialer(t, Config{Domains: []string{"example.org"}, ConnectTimeout: 200 * time.Millisecond, Resolver: z.resolver})
 		if _, err := d.Open(within(t), Opening{Domain: "example.org"}); opOf(err) != OpResolve {
 			t.Error(err)

@@ -143,7 +143,7 @@ func (s *Stream) settledLocked() Event {
 		m.cred = credential{class: ClassNone}
 	}
 	m.login = nil
-	s.link.mechanisms, s.link.offer = nil, fastOffer{}
+	s.link.greeting = nil
 	m.held = false
 	early := 0
 	for i := range m.queue {

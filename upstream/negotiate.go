@@ -27,7 +27,11 @@ type link struct {
 	writeBy time.Time // the write deadline; owned by who holds the stream's writing token
 	readBy  time.Time // the read deadline; guarded by Stream.mu
 
-	// managed streams only; dropped once the login is over
+	*greeting // managed streams only, and nil once the login is over
+}
+
+// greeting is how a connection introduced itself to a login.
+type greeting struct {
 	from       string    // of our header
 	guessed    bool      // which was read off the browser's login attempt
 	mechanisms []string  // of classic SASL
@@ -223,7 +227,9 @@ func (n *negotiation) open() (xmlframe.Element, error) {
 	if n.w.from != "" && n.dom.trusts(n.l) {
 		from = n.w.from
 	}
-	n.l.from = from
+	if n.o.Managed {
+		n.l.greeting = &greeting{from: from}
+	}
 	if err := n.write(appendHeader(nil, n.o.Domain, from, n.o.Lang)); err != nil {
 		return xmlframe.Element{}, err
 	}

@@ -137,7 +137,7 @@ func (r *reader) drop() {
 // restart puts the scanner before a new stream header: no namespace of the old stream stays in scope (UP-028).
 func (r *reader) restart() { r.scan.Reset() }
 
-// maxPeek bounds how much white space and tag name newRoot looks at.
+// maxPeek bounds how much of a tag name newRoot looks at.
 const maxPeek = 4096
 
 // newRoot waits for the next tag and reports whether it opens a new stream: an XML declaration or an element whose local
@@ -145,6 +145,7 @@ const maxPeek = 4096
 func (r *reader) newRoot() (bool, error) {
 	for {
 		b := bytes.TrimLeft(r.buf[r.lo:r.hi], " \t\r\n")
+		r.lo = r.hi - len(b) // an XML declaration must be the first thing of the new stream
 		if i := bytes.IndexAny(b, " \t\r\n/>?"); len(b) > 1 && (i > 1 || i == 1 && b[1] != '/') {
 			name := b[1:i]
 			_, local, found := bytes.Cut(name, []byte(":"))
@@ -156,7 +157,7 @@ func (r *reader) newRoot() (bool, error) {
 		if len(b) > 1 && b[1] == '/' {
 			return false, nil
 		}
-		if r.hi-r.lo > maxPeek {
+		if len(b) > maxPeek {
 			return false, nil
 		}
 		if err := r.fill(); err != nil {

@@ -43,6 +43,8 @@ func TestRedirectWithPort(t *testing.T) {
 	if asked := z.queries("SRV"); len(asked) > 0 {
 		t.Error("asked ", asked)
 	}
+	first.Wait()
+	middle.Wait()
 }
 
 // Covers: UP-045. A bare host is looked up like a domain; the reference identity stays.
@@ -59,6 +61,7 @@ func TestRedirectWithoutPort(t *testing.T) {
 		}
 		if err == nil {
 			_ = s.Cut()
+			first.Wait()
 			if h := last.Next().Hello(); h.ServerName != "example.org" {
 				t.Error(h.ServerName)
 			}
@@ -95,6 +98,7 @@ func TestRedirectsThatAreNotFollowed(t *testing.T) {
 		if !errors.Is(err, ErrUnreachable) {
 			t.Errorf("%q: %v", host, err)
 		}
+		srv.Wait()
 		if host == "8.8.8.8:5222" && !errors.Is(err, errAddressRefused) {
 			t.Errorf("plaintext to a public address: %v", err)
 		}
@@ -144,6 +148,7 @@ func TestRedirectAfterFeatures(t *testing.T) {
 	c.forward(bindRequest)
 	c.expect("iq")
 	last.Session("juliet@example.org/r")
+	first.Wait()
 }
 
 // Covers: UP-044. What the browser knows, or has begun, does not fit another server: it begins anew.
@@ -171,6 +176,7 @@ func TestRedirectThatTheBrowserWouldNotice(t *testing.T) {
 		if got := streamCondition(t, err); got != "reset" {
 			t.Errorf("%s: %s", name, got)
 		}
+		srv.Wait()
 		var se *StreamError
 		if errors.As(err, &se) && strings.Contains(string(se.Raw), c.to) {
 			t.Errorf("%s: the browser is told where: %s", name, se.Raw)

@@ -81,7 +81,7 @@ func TestTargetsOfADomain(t *testing.T) {
 // Covers: UP-005. A name server that fails or says nothing about a service is no answer.
 func TestTargetsWithoutAnAnswerAreTheDomainItself(t *testing.T) {
 	z := newZone(t)
-	z.broken["_xmpp-client._tcp.example.org."] = true
+	z.fail("_xmpp-client._tcp.example.org.")
 	if got, err := found(t, z, "example.org"); err != nil || !slices.Equal(got, []string{"example.org:5222"}) {
 		t.Fatal(got, err)
 	}
@@ -90,7 +90,7 @@ func TestTargetsWithoutAnAnswerAreTheDomainItself(t *testing.T) {
 // Covers: UP-009. Half of the time is left for the rest when DNS is silent on one service.
 func TestSilentNameServerDoesNotUseAllTime(t *testing.T) {
 	z := newZone(t, "_xmpp-client._tcp.example.org. 60 IN SRV 0 0 7 a.")
-	z.mute["_xmpps-client._tcp.example.org."] = true
+	z.silence("_xmpps-client._tcp.example.org.")
 	d := newDialer(t, Config{Resolver: z.resolver})
 	dom, err := ParseDomain("example.org")
 	if err != nil {

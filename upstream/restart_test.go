@@ -98,6 +98,7 @@ func TestOldStreamEndsBeforeTheRestart(t *testing.T) {
 		c.forward(plainAuth("juliet", "secret"))
 		c.expect("success")
 		check(c)
+		srv.Wait()
 	}
 }
 
@@ -122,4 +123,5 @@ func TestRestartWithoutFeatures(t *testing.T) {
 	if err := c.end(); conditionOf(err) != "bad-format" {
 		t.Error(err)
 	}
+	srv.Wait()
 }

@@ -159,7 +159,7 @@ func (d *Dialer) resumeOnce(ctx context.Context, r *resumption) (*resumedLink, e
 		}
 		return nil, err
 	}
-	l.mechanisms, l.offer = nil, fastOffer{}
+	l.greeting = nil
 	return out, nil
 }
 

@@ -135,6 +135,11 @@ func (c *conn) login(user string) {
 	}
 	c.expect("features")
 	c.forward(bindRequest)
+	if c.m != nil {
+		if ev := c.next(); ev.Kind != KindEnabled {
+			c.t.Fatalf("want KindEnabled, got kind %d", ev.Kind)
+		}
+	}
 	c.expect("iq")
 }
 

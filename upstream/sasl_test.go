@@ -145,6 +145,8 @@ func TestClientsOwnSASL2(t *testing.T) {
 	}
 	c.expect("features")
 	c.forward("<message xmlns='jabber:client'/>")
+	_ = c.Cut()
+	srv.Wait()
 }
 
 // A login by XEP-0078 authenticates and binds in one.
@@ -176,4 +178,6 @@ func TestLegacyLogin(t *testing.T) {
 		t.Error(c.JID())
 	}
 	c.forward("<presence xmlns='jabber:client'/>")
+	_ = c.Cut()
+	srv.Wait()
 }

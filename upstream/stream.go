@@ -28,9 +28,7 @@ type Stream struct {
 	d       *Dialer
 	dom     *Domain
 	writing chan struct{} // capacity 1: held by who writes, so that elements and the closing tag keep their order
-	restart chan struct{} // capacity 1: Restart tells Recv that a new stream header is expected
 	over    chan struct{} // closed by shut
-	read    chan struct{} // closed by Recv with its last error
 
 	// owned by the goroutine that calls Recv
 	first    *xmlframe.Element // features that Open or a redirect read already
@@ -50,7 +48,10 @@ type Stream struct {
 	cancel context.CancelFunc // of what Recv does to find another connection
 
 	cancelLogin context.CancelFunc // of what Send does to find one
-	client      Opening            // what Open was asked for
+
+	restart chan struct{} // nil, or capacity 1: Restart tells Recv that a new stream is expected
+	read    chan struct{} // nil, or closed by Recv with its last error
+	client  Opening       // what Open was asked for
 
 	m *managed // nil for a plain stream; the pointer is immutable
 }
@@ -58,8 +59,7 @@ type Stream struct {
 func newStream(d *Dialer, dom *Domain, o Opening, l *link, features *xmlframe.Element) *Stream {
 	s := &Stream{
 		d: d, dom: dom, link: l, first: features, out: ClientScope(o.Lang), client: o,
-		writing: make(chan struct{}, 1), restart: make(chan struct{}, 1),
-		over: make(chan struct{}), read: make(chan struct{}),
+		writing: make(chan struct{}, 1), over: make(chan struct{}),
 		policy: policy{managed: o.Managed, noPlain: o.Exposed || dom.exposes(l), noPlus: dom.noPlus},
 	}
 	if o.Managed {
@@ -211,14 +211,34 @@ func (s *Stream) featuresCame(l *link, el xmlframe.Element) (ev Event, deliver b
 		return Event{}, false, nil // UP-079: after a resumption some servers send them, others do not
 	}
 	if s.holding {
-		select {
-		case <-s.restart:
-		case <-s.over:
+		if !s.awaitRestart() {
 			return Event{}, false, s.readError(l, net.ErrClosed)
 		}
 		s.holding = false
 	}
 	return s.offer(el), true, nil
+}
+
+// awaitRestart waits for Restart; false if the stream ends before.
+func (s *Stream) awaitRestart() bool {
+	select {
+	case <-s.restarts():
+		s.mu.Lock()
+		s.restart = nil
+		s.mu.Unlock()
+		return true
+	case <-s.over:
+		return false
+	}
+}
+
+func (s *Stream) restarts() chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.restart == nil {
+		s.restart = make(chan struct{}, 1)
+	}
+	return s.restart
 }
 
 func (s *Stream) bound() bool {
@@ -240,9 +260,7 @@ func (s *Stream) awaitRoot(l *link) error {
 	if err != nil || !fresh {
 		return err
 	}
-	select {
-	case <-s.restart:
-	case <-s.over:
+	if !s.awaitRestart() {
 		return net.ErrClosed
 	}
 	l.rd.restart()
@@ -394,7 +412,7 @@ func (s *Stream) Restart(o Opening) error {
 	}
 	encrypted := s.link.tls != nil
 	s.mu.Unlock()
-	s.restart <- struct{}{} // never blocks: one restart per SASL success
+	s.restarts() <- struct{}{} // never blocks: one restart per SASL success
 	if local {
 		return nil
 	}

@@ -264,6 +264,7 @@ func TestStreamEndsWithTheCertificate(t *testing.T) {
 		t.Error(err)
 	}
 	contains(t, <-ended, "<reset xmlns='"+ns.Streams+"'/>")
+	srv.Wait()
 }
 
 // Covers: UP-021. A browser with a resumable session of its own resumes on a new connection, so the server hears nothing.

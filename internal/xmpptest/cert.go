@@ -13,6 +13,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -36,7 +37,7 @@ type Cert struct {
 	Critical   bool      // the subjectAltName is critical and the subject empty
 }
 
-var serial int64 = 1000
+var serial atomic.Int64
 
 // NewCA makes a CA.
 func NewCA(tb testing.TB) *CA {
@@ -76,12 +77,12 @@ func (ca *CA) Good(dns ...string) *tls.Config { return ca.Config(Cert{DNS: dns})
 func (ca *CA) Config(c Cert) *tls.Config {
 	ca.tb.Helper()
 	key := newKey(ca.tb)
-	serial++
+
 	if c.NotAfter.IsZero() {
 		c.NotAfter = time.Now().Add(time.Hour)
 	}
 	t := &x509.Certificate{
-		SerialNumber: big.NewInt(serial), Subject: pkix.Name{CommonName: c.CommonName},
+		SerialNumber: big.NewInt(1000 + serial.Add(1)), Subject: pkix.Name{CommonName: c.CommonName},
 		NotBefore: time.Now().Add(-24 * time.Hour), NotAfter: c.NotAfter,
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 		DNSNames: c.DNS, IPAddresses: c.IPs,
@@ -105,11 +106,17 @@ func (ca *CA) altNames(c Cert) pkix.Extension {
 	ca.tb.Helper()
 	type otherName struct {
 		ID    asn1.ObjectIdentifier
-		Value asn1.RawValue `asn1:"tag:0,explicit"`
+		Value asn1.RawValue
 	}
 	var names []asn1.RawValue
 	add := func(id asn1.ObjectIdentifier, tag int, s string) {
-		der, err := asn1.MarshalWithParams(otherName{id, asn1.RawValue{Tag: tag, Bytes: []byte(s)}}, "tag:0")
+		// encoding/asn1 ignores an explicit tag on a RawValue, so it is written out.
+		value, err := asn1.Marshal(asn1.RawValue{Tag: tag, Bytes: []byte(s)})
+		if err != nil {
+			ca.tb.Fatal(err)
+		}
+		explicit := asn1.RawValue{Class: asn1.ClassContextSpecific, IsCompound: true, Bytes: value}
+		der, err := asn1.MarshalWithParams(otherName{id, explicit}, "tag:0")
 		if err != nil {
 			ca.tb.Fatal(err)
 		}

@@ -1,6 +1,7 @@
 package xmpptest
 
 import (
+	"crypto/rand"
 	"crypto/tls"
 	"net"
 	"strings"
@@ -33,11 +34,12 @@ type Server struct {
 	Addr string // host:port
 	Port string
 
-	tb    testing.TB
-	opt   Options
-	ln    net.Listener
-	conns chan *Conn // every accepted connection, in order; 4096 so that accepting never blocks
-	wg    sync.WaitGroup
+	tb      testing.TB
+	opt     Options
+	ln      net.Listener
+	conns   chan *Conn     // every accepted connection, in order; 4096 so that accepting never blocks
+	wg      sync.WaitGroup // accept
+	scripts sync.WaitGroup
 
 	mu       sync.Mutex
 	changed  chan struct{} // closed and replaced whenever bound changes
@@ -77,6 +79,13 @@ func newServer(tb testing.TB, o Options) *Server {
 		tb: tb, opt: o, conns: make(chan *Conn, 4096), changed: make(chan struct{}),
 		bound: map[string]*Conn{}, open: map[*Conn]bool{},
 	}
+	if o.TLS != nil {
+		// Connections clone the configuration; with keys of its own each clone would refuse the others' tickets.
+		s.opt.TLS = o.TLS.Clone()
+		var key [32]byte
+		_, _ = rand.Read(key[:])
+		s.opt.TLS.SetSessionTicketKeys([][32]byte{key})
+	}
 	tb.Cleanup(s.Stop)
 	return s
 }
@@ -113,12 +122,28 @@ func (s *Server) Stop() {
 		c.Cut()
 	}
 	s.wg.Wait()
+	s.scripts.Wait()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, fd := range s.parked {
 		_ = syscall.Close(fd)
 	}
 	s.parked = nil
+}
+
+// Wait waits until every script that was started has returned. Tests call it when a script still has to see their end.
+func (s *Server) Wait() {
+	s.tb.Helper()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		s.scripts.Wait()
+	}()
+	select {
+	case <-done:
+	case <-time.After(Patience):
+		s.tb.Fatalf("xmpptest: a script does not end")
+	}
 }
 
 func (s *Server) keep(fd int) {
@@ -201,10 +226,10 @@ func (s *Server) serve(nc net.Conn) {
 		s.mu.Unlock()
 		return
 	}
-	s.wg.Add(1)
+	s.scripts.Add(1)
 	s.mu.Unlock()
 	go func() {
-		defer s.wg.Done()
+		defer s.scripts.Done()
 		defer s.forget(c)
 		defer c.Cut()
 		if s.opt.Handler != nil {
