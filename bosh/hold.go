@@ -17,8 +17,11 @@ func (m *machine) settle() {
 // releasable says whether a request may be answered: the server has it, and all before it (failover-design 2.1). Once the
 // stream is over nothing is promised any more.
 func (m *machine) releasable(s *slot) bool {
-	return m.life == lifeDying || s.rid <= m.win.written && m.sm.has(s.u)
+	return m.life == lifeDying || s.rid <= m.win.written && m.sm.has(s.u) && !m.isResuming()
 }
+
+// isResuming: the session was taken over and its stream is not there yet.
+func (m *machine) isResuming() bool { return m.adopted && m.streams.links[0].state == linkOpening }
 
 // passAbandoned gives up requests for whose answer nobody waits, as if an empty answer had been lost, when there are more
 // than the browser can have in flight.

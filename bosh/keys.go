@@ -8,14 +8,16 @@ import (
 
 // keyState checks key sequences (XEP-0124 §15). Requests are checked in rid order (AMB-12).
 type keyState struct {
-	on   bool
-	next [sha1.Size]byte // what the SHA-1 of the next key must be
+	on       bool
+	next     [sha1.Size]byte // what the SHA-1 of the next key must be
+	answered [sha1.Size]byte // the same behind the last answered request: what another replica has to go on from
 }
 
 // start switches checking on (XEP-0124 §15.4: newkey in the creation request).
 func (k *keyState) start(newkey string) {
 	k.on = true
 	k.follow(newkey)
+	k.answered = k.next
 }
 
 // check verifies a request's key and moves on. It returns a fingerprint of the key, to compare repeats with.

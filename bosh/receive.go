@@ -109,7 +109,7 @@ func (m *machine) turn(s *slot) bool {
 		m.kill(s.x, itemNotFound, "wrong key")
 		return false
 	}
-	s.key = print
+	s.key, s.next = print, m.keys.next
 	m.acks.prove(s.proof)
 	m.forgetProved()
 	if s.pause && seconds(r.pause) > m.set.maxpause { // AMB-8

@@ -145,6 +145,9 @@ func (m *machine) keep(s *slot, r *response) {
 	if s.x != 0 {
 		m.answer(s.x, *r)
 	}
+	if m.keys.on && !s.created && s.stage != stageParked {
+		m.keys.answered = s.next
+	}
 	m.win.finish()
 	m.forgetProved()
 	m.dirty = true

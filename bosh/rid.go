@@ -21,6 +21,7 @@ type slot struct {
 	proof uint64        // what it says about responses: the browser has all up to here
 	u     uint32        // stanzas up to and with this request, once written
 	key   uint64        // fingerprint of its key, once its turn has come
+	next  [20]byte      // keyState.next behind it
 	hash  uint64        // of its body (BOSH-140)
 
 	parked  *request  // until it is sent

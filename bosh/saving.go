@@ -85,7 +85,7 @@ func (m *machine) book() {
 		m.saving.book = &ledger{}
 	}
 	l, p := m.saving.book, &m.replay
-	*l = ledger{low: p.low, u: p.u, d: p.d, rids: l.rids[:0], csi: m.csi, keyed: m.keys.on, key: m.keys.next}
+	*l = ledger{low: p.low, u: p.u, d: p.d, rids: l.rids[:0], csi: m.csi, keyed: m.keys.on, key: m.keys.answered}
 	u, d := p.u, p.d
 	for rid := p.low + 1; rid <= p.high; rid++ {
 		k := p.at(rid)

@@ -21,7 +21,7 @@ func restoreMachine(now time.Time, config *machineConfig, sid string, names []st
 		m.streams.names = append([]string{set.name}, names[min(1, len(names)):min(len(names), maxStreams)]...)
 	}
 	m.prepare(l.low + uint64(len(l.rids)))
-	m.keys = keyState{on: l.keyed, next: l.key}
+	m.keys = keyState{on: l.keyed, next: l.key, answered: l.key}
 	m.acks.proved = l.low
 	m.refillable(l)
 	if l.pause != 0 {
