@@ -16,6 +16,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/net/http2"
 )
 
 // writePair makes a self-signed certificate with the name and writes it and its key over the files.
@@ -150,6 +152,37 @@ func TestHTTPS(t *testing.T) {
 	r.send(syscall.SIGHUP) // taken only when the first is done
 	if got := served(t, r.g.cert); got != "new.example" {
 		t.Errorf("serves %s", got)
+	}
+}
+
+// WebSocket over HTTP/2 is not offered, so that browsers use HTTP/1.1 for it.
+//
+// Covers: WS-008.
+func TestExtendedConnectIsNotOffered(t *testing.T) {
+	certFile, keyFile := newPair(t, "gw.example")
+	r := start(t, testSettings(t, "--listen=", "--tls.listen=127.0.0.1:0", "--tls.cert="+certFile, "--tls.key="+keyFile), nil)
+	conn, err := tls.Dial("tcp", r.all.public[0].Addr().String(), &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := conn.Write([]byte(http2.ClientPreface)); err != nil {
+		t.Fatal(err)
+	}
+	framer := http2.NewFramer(conn, conn)
+	if err := framer.WriteSettings(); err != nil {
+		t.Fatal(err)
+	}
+	frame, err := framer.ReadFrame()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, ok := frame.(*http2.SettingsFrame)
+	if !ok {
+		t.Fatalf("the first frame is %v", frame)
+	}
+	if v, offered := s.Value(http2.SettingEnableConnectProtocol); offered && v != 0 {
+		t.Error("it is offered")
 	}
 }
 

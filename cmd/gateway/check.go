@@ -158,8 +158,8 @@ func (s *settings) checkBOSH() error {
 		wholeSeconds("bosh.wait", b.Wait), timely("bosh.wait", b.Wait, time.Second, most),
 		wholeSeconds("bosh.inactivity", b.Inactivity), timely("bosh.inactivity", b.Inactivity, time.Second, most),
 		wholeSeconds("bosh.maxpause", b.MaxPause), timely("bosh.maxpause", b.MaxPause, 0, most),
-		wholeSeconds("bosh.polling", b.Polling), timely("bosh.polling", b.Polling, 0, most),
-		between("bosh.hold", b.Hold, 0, 254),
+		wholeSeconds("bosh.polling", b.Polling), timely("bosh.polling", b.Polling, time.Second, most),
+		between("bosh.hold", b.Hold, 1, 254),
 		between("bosh.streams", b.Streams, 1, 32),
 	)
 }

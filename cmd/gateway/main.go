@@ -65,7 +65,7 @@ func parse(c *commands, p process) (*sources, *kong.Context, error) {
 	src := &sources{environment: map[string]string{}, origin: map[string]string{}}
 	helped := false
 	k, err := kong.New(c, kong.Name("gateway"), kong.Description(description), kong.Resolvers(src),
-		kong.Writers(p.stdout, p.stderr), kong.Exit(func(int) { helped = true }), kong.UsageOnError(),
+		kong.Writers(p.stdout, p.stderr), kong.Exit(func(int) { helped = true }),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}), mappers())
 	if err != nil {
 		return nil, nil, fmt.Errorf("command line: %w", err)

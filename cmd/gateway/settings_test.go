@@ -38,6 +38,9 @@ func shown(t *testing.T, environment []string, args ...string) map[string][2]str
 	return values
 }
 
+// BOSH-020: 5280 is the port that is registered for BOSH.
+//
+// Covers: BOSH-020.
 func TestEverySettingOfTheContract(t *testing.T) {
 	got := shown(t, nil, "--domain", "one.example")
 	for key, want := range contract {
@@ -104,7 +107,10 @@ func TestBooleans(t *testing.T) {
 	}
 }
 
-// Every refusal names the key, the value where there is one, and what would be right.
+// Every refusal names the key, the value where there is one, and what would be right. What browsers are told fits the
+// schema of XEP-0124, and an inactivity time is always told.
+//
+// Covers: BOSH-066, BOSH-096.
 func TestBadSettings(t *testing.T) {
 	for name, c := range map[string]struct {
 		environment []string
@@ -136,6 +142,11 @@ func TestBadSettings(t *testing.T) {
 		"duration":               {nil, []string{"--bosh.wait=60"}, "", []string{"bosh.wait", `"60"`, "30s"}},
 		"part of a second":       {nil, []string{"--bosh.wait=1500ms"}, "", []string{"bosh.wait", `"1.5s"`, "whole seconds"}},
 		"duration too long":      {nil, []string{"--bosh.inactivity=24h"}, "", []string{"bosh.inactivity", `"24h0m0s"`, "18h12m15s"}},
+		"inactivity left out":    {nil, []string{"--bosh.inactivity=0s"}, "", []string{"bosh.inactivity", `"0s"`, "want a duration from 1s"}},
+		"pause too long":         {nil, []string{"--bosh.maxpause=65536s"}, "", []string{"bosh.maxpause", "18h12m15s"}},
+		"wait too long":          {nil, []string{"--bosh.wait=65536s"}, "", []string{"bosh.wait", "18h12m15s"}},
+		"polling too long":       {nil, []string{"--bosh.polling=65536s"}, "", []string{"bosh.polling", "18h12m15s"}},
+		"hold":                   {nil, []string{"--bosh.hold=255"}, "", []string{"bosh.hold", `"255"`, "from 1 to 254"}},
 		"rate":                   {nil, []string{"--limit.creations-per-address=5/d"}, "", []string{"limit.creations-per-address", `"5/d"`, "600/m"}},
 		"value missing":          {nil, []string{"--listen"}, "", []string{"listen", "has no value"}},
 		"empty member":           {nil, []string{"--origins=a,,b"}, "", []string{"origins", `"a,,b"`, "empty member"}},

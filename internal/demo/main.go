@@ -154,7 +154,7 @@ func startGateway(ctx context.Context, binary, dir, listen, xmpp string) (*child
 	if err != nil {
 		return nil, err
 	}
-	c, err := start("gateway", dir, nil, binary, "serve", "--listen", listen, "--admin.listen", admin,
+	c, err := start("gateway", dir, nil, binary, "serve", "--listen", listen, "--admin.listen", admin, "--drain.timeout", "1s",
 		"--domain", "localhost=xmpp://"+xmpp+"?tls=none", "--domain", "guest.localhost=xmpp://"+xmpp+"?tls=none")
 	if err != nil {
 		return nil, err
