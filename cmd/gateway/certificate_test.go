@@ -13,7 +13,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"syscall"
 	"testing"
 	"time"
 
@@ -147,9 +146,8 @@ func TestHTTPS(t *testing.T) {
 	}
 
 	writePair(t, certFile, keyFile, "new.example")
-	r.fresh = s
-	r.send(syscall.SIGHUP)
-	r.send(syscall.SIGHUP) // taken only when the first is done
+	r.reload(s)
+	r.reload(s)
 	if got := served(t, r.g.cert); got != "new.example" {
 		t.Errorf("serves %s", got)
 	}
@@ -188,12 +186,11 @@ func TestExtendedConnectIsNotOffered(t *testing.T) {
 
 func TestReloadOfDomains(t *testing.T) {
 	r := start(t, testSettings(t), nil)
-	r.fresh = testSettings(t, "--domain=two.example", "--bosh.hold=5")
-	r.send(syscall.SIGHUP)
-	r.fresh = testSettings(t)
-	r.fresh.Domains = list{"three.example=bad://x"}
-	r.send(syscall.SIGHUP)
-	r.send(syscall.SIGHUP)
+	good, bad := testSettings(t, "--domain=two.example", "--bosh.hold=5"), testSettings(t)
+	bad.Domains = list{"three.example=bad://x"}
+	r.reload(good)
+	r.reload(bad)
+	r.reload(good)
 	if _, err := r.g.dialer.Serves("two.example"); err != nil {
 		t.Error(err)
 	}

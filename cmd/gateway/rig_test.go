@@ -9,6 +9,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -52,13 +53,13 @@ type rig struct {
 	signals chan os.Signal
 	done    chan error // receives the result of serve
 	log     *logBuffer
-	fresh   *settings // what reread finds; set before a SIGHUP
+	fresh   chan *settings // what the next reread finds
 }
 
 // start serves until the test ends, or until the test sends a signal and waits.
 func start(t *testing.T, s *settings, change func(*gateway)) *rig {
 	t.Helper()
-	r := &rig{t: t, signals: make(chan os.Signal), done: make(chan error, 1), log: &logBuffer{}}
+	r := &rig{t: t, signals: make(chan os.Signal), done: make(chan error, 1), log: &logBuffer{}, fresh: make(chan *settings)}
 	g, err := newGateway(s, slog.New(slog.NewTextHandler(r.log, &slog.HandlerOptions{Level: slog.LevelDebug})))
 	if err != nil {
 		t.Fatal(err)
@@ -70,7 +71,7 @@ func start(t *testing.T, s *settings, change func(*gateway)) *rig {
 		t.Fatal(err)
 	}
 	r.g = g
-	go func() { r.done <- g.serve(r.all, r.signals, func() (*settings, error) { return r.fresh, nil }) }()
+	go func() { r.done <- g.serve(r.all, r.signals, func() (*settings, error) { return <-r.fresh, nil }) }()
 	t.Cleanup(func() {
 		select {
 		case <-r.done:
@@ -92,6 +93,13 @@ func (r *rig) send(s os.Signal) {
 	case <-time.After(10 * time.Second):
 		r.t.Fatalf("nobody takes the signal %v", s)
 	}
+}
+
+// reload sends SIGHUP and lets the settings be found. It has happened when the next signal is taken.
+func (r *rig) reload(fresh *settings) {
+	r.t.Helper()
+	r.send(syscall.SIGHUP)
+	r.fresh <- fresh
 }
 
 // wait returns the result of serve.
