@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"stanzagate/internal/origin"
@@ -20,6 +21,9 @@ type Config struct {
 	Origins       origin.Policy
 	Peers         *peer.Resolver // nil: no proxy is trusted
 	Quota         *quota.Quota   // nil: no limits per address
+
+	RequireTLS bool   // refuse sessions in the clear, loopback excepted (XEP-0124 §19.1); see peer.Peer.Secure
+	SecureURI  string // https URI of this endpoint that refused browsers are told; "" for none
 
 	Limits     xmlframe.Limits // of one stanza from the browser
 	BodyBytes  int             // of one request, after decompression
@@ -123,6 +127,8 @@ func (c Config) validate() error {
 		return fmt.Errorf("bosh: Hold is %d; want 1 to %d", c.Hold, maxHold)
 	case c.Streams < 0 || c.Streams > maxStreams:
 		return fmt.Errorf("bosh: Streams is %d; want 1 to %d", c.Streams, maxStreams)
+	case c.SecureURI != "" && !strings.HasPrefix(c.SecureURI, "https://"):
+		return fmt.Errorf("bosh: SecureURI is %q; want an https URI", c.SecureURI)
 	case c.BodyTimeout < 0 || c.AuthTimeout < 0:
 		return fmt.Errorf("bosh: BodyTimeout is %v, AuthTimeout is %v; want positive durations", c.BodyTimeout, c.AuthTimeout)
 	}

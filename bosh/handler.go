@@ -137,6 +137,10 @@ func (v *visit) create(req *request, err error) {
 		v.debug("request refused", err)
 		v.reject(conditionOf(err), legacy)
 		return
+	case h.cfg.RequireTLS && exposed(v.peer):
+		v.debug("session without TLS refused", nil)
+		v.sendToTLS(legacy)
+		return
 	case h.refusesSessions():
 		v.unavailable() // BOSH-017
 		return

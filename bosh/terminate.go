@@ -10,6 +10,7 @@ const (
 	otherRequest       = "other-request"
 	policyViolation    = "policy-violation"
 	remoteStreamError  = "remote-stream-error"
+	seeOtherURI        = "see-other-uri"
 	systemShutdown     = "system-shutdown"
 	undefinedCondition = "undefined-condition"
 )

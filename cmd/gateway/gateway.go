@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -84,14 +85,14 @@ func wire(s *settings, log *slog.Logger) (*gateway, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := g.newHandlers(origins); err != nil {
-		return nil, err
-	}
 	g.hostMeta, err = web.HostMeta(web.HostMetaConfig{
 		Host: g.configuredHost, BOSHPath: s.PathBOSH, WebSocketPath: s.PathWebSocket,
 		PublicURL: s.PublicURL, Links: s.HostMetaLinks, Peers: g.peers,
 	})
 	if err != nil {
+		return nil, err
+	}
+	if err := g.newHandlers(origins); err != nil {
 		return nil, err
 	}
 	g.showDomains()
@@ -112,6 +113,7 @@ func (g *gateway) newHandlers(origins origin.Policy) error {
 	}
 	overHTTP, err := bosh.New(bosh.Config{
 		Dialer: g.dialer, DefaultDomain: s.BOSH.DefaultDomain, Origins: origins, Peers: g.peers, Quota: shared,
+		RequireTLS: s.RequireTLS, SecureURI: secureURI(s),
 		Limits: limits, BodyBytes: s.Limit.BodyBytes, QueueBytes: s.Limit.QueueBytes,
 		BodyTimeout: s.Limit.BodyTimeout, AuthTimeout: s.Limit.AuthTimeout,
 		Wait: s.BOSH.Wait, Inactivity: s.BOSH.Inactivity, MaxPause: maxPause, Polling: s.BOSH.Polling,
@@ -136,6 +138,14 @@ func (g *gateway) newHandlers(origins origin.Policy) error {
 	}
 	g.bosh, g.websocket = overHTTP, overWebSocket
 	return nil
+}
+
+// secureURI is where a BOSH client in the clear is sent; "" if only the request would say, which is not to be trusted.
+func secureURI(s *settings) string {
+	if s.PublicURL == "" {
+		return ""
+	}
+	return strings.TrimSuffix(s.PublicURL, "/") + s.PathBOSH
 }
 
 // configuredHost returns the DNS name of a requested host that is a configured domain. With `open` any other name would

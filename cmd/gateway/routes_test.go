@@ -59,6 +59,51 @@ func TestOperatorsEndpointsAreNotPublic(t *testing.T) {
 	}
 }
 
+// By default a browser from outside must have used TLS, to us or to a trusted proxy.
+//
+// Covers: BOSH-176.
+func TestBrowsersNeedTLSByDefault(t *testing.T) {
+	const body = `<body xmlns='http://jabber.org/protocol/httpbind' rid='1' to='one.example' ver='1.11' wait='1' hold='1'/>`
+	for name, c := range map[string]struct {
+		args    []string
+		header  http.Header
+		refused bool
+	}{
+		"loopback":        {nil, nil, false},
+		"outside":         {nil, http.Header{"X-Forwarded-For": {"192.0.2.1"}}, true},
+		"outside by TLS":  {nil, http.Header{"X-Forwarded-For": {"192.0.2.1"}, "X-Forwarded-Proto": {"https"}}, false},
+		"plain if wanted": {[]string{"--require-tls=false"}, http.Header{"X-Forwarded-For": {"192.0.2.1"}}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := start(t, testSettings(t, append(c.args, "--trusted-proxies=127.0.0.1", "--public-url=https://gw.example/x/")...), nil)
+			req, err := http.NewRequestWithContext(t.Context(), "POST", r.public()+"/http-bind", strings.NewReader(body))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for k, v := range c.header {
+				req.Header[k] = v
+			}
+			resp, err := client.Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer resp.Body.Close()
+			answer, err := io.ReadAll(resp.Body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			// Nothing listens where the domain should be.
+			want := "remote-connection-failed"
+			if c.refused {
+				want = "<uri>https://gw.example/x/http-bind</uri>"
+			}
+			if !strings.Contains(string(answer), want) {
+				t.Errorf("%d %s", resp.StatusCode, answer)
+			}
+		})
+	}
+}
+
 func TestStatusPage(t *testing.T) {
 	r := start(t, testSettings(t), nil)
 	resp, body := r.get(r.admin() + "/status")
