@@ -26,14 +26,13 @@ type cutProxy struct {
 	over  bool
 }
 
-func startCutProxy(t *testing.T, to string, mean time.Duration) *cutProxy {
+func startCutProxy(t *testing.T, to string) *cutProxy {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	p := &cutProxy{to: to, ln: ln, conns: map[net.Conn]bool{}}
-	p.mean.Store(int64(mean))
 	p.wg.Go(p.accept)
 	t.Cleanup(p.stop)
 	return p
@@ -96,13 +95,26 @@ func (p *cutProxy) relay(down net.Conn) {
 	wg.Wait()
 }
 
+// begin cuts every connection, and from then on each new one after a while.
+func (p *cutProxy) begin(mean time.Duration) {
+	p.mean.Store(int64(mean))
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.cuts.Add(int64(len(p.conns) / 2))
+	p.closeAllLocked()
+}
+
+func (p *cutProxy) closeAllLocked() {
+	for c := range p.conns {
+		c.Close()
+	}
+}
+
 func (p *cutProxy) stop() {
 	p.ln.Close()
 	p.mu.Lock()
 	p.over = true
-	for c := range p.conns {
-		c.Close()
-	}
+	p.closeAllLocked()
 	p.mu.Unlock()
 	p.wg.Wait()
 }

@@ -42,11 +42,11 @@ func TestSoak(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cut := startCutProxy(t, u.Host, 0)
+	cut := startCutProxy(t, u.Host)
 	u.Host = cut.addr()
 	load := newTraffic(t, s, endpoint{bosh: u.String()}, sessions)
 	load.pause = pause
-	cut.mean.Store(int64(5 * time.Second))
+	cut.begin(5 * time.Second)
 
 	ctx, stop := context.WithTimeout(t.Context(), duration)
 	defer stop()
