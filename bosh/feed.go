@@ -39,7 +39,7 @@ type feed struct {
 // openLocked starts a stream.
 func (s *session) openLocked(o opening) {
 	f := &feed{s: s, index: o.stream, opening: upstream.Opening{
-		Domain: o.to, From: o.from, Lang: o.lang, Client: s.client, Local: s.local, Managed: s.h.machine.managed,
+		Domain: o.to, From: o.from, Lang: o.lang, Client: s.client, Local: s.local, Managed: s.h.machine.managed, Exposed: s.exposed,
 	}}
 	for len(s.feeds) <= o.stream {
 		s.feeds = append(s.feeds, nil)
@@ -142,7 +142,7 @@ func (f *feed) receive() error {
 		if ev.Kind == upstream.KindElement {
 			f.element(b, ev.Element)
 		}
-		if len(b.raw) >= batchBytes || len(b.els) >= batchElements || !buffered(f.stream) {
+		if len(b.raw) >= batchBytes || len(b.els) >= batchElements || !f.stream.Buffered() {
 			break
 		}
 		if ev, err = f.stream.Recv(); err != nil {
@@ -270,6 +270,3 @@ func (f *feed) end(err error) {
 	f.s.log(slog.LevelDebug, "stream ended", err.Error())
 	f.s.event(func(now time.Time) effects { return f.s.m.ended(now, f.index, c) })
 }
-
-// buffered reports whether the next Recv returns without waiting.
-func buffered(*upstream.Stream) bool { return false }

@@ -121,7 +121,10 @@ func (s *session) forward(f *forwarding) {
 			to.write(f)
 		}
 	}
-	s.event(func(now time.Time) effects { return s.m.forwarded(now, f.rid, 0) })
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.written = f.rid
+	s.eventLocked(func(now time.Time) effects { return s.m.forwarded(now, f.rid, 0) })
 }
 
 // write carries out a forwarding on one stream: everything in one write.

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"stanzagate/internal/origin"
+	"stanzagate/internal/xmlframe"
 	"stanzagate/internal/xmpptest"
 	"stanzagate/upstream"
 )
@@ -225,15 +226,21 @@ func (r *rig) send(client *http.Client, req *http.Request) (out reply) {
 // browser is a client that numbers its requests.
 type browser struct {
 	*rig
-	sid string
-	rid int
+	client *http.Client // nil for the rig's
+	sid    string
+	rid    int
 }
 
 // open creates a session with these attributes besides rid, to and the namespace.
 func (r *rig) open(attrs string) (*browser, reply) {
 	r.t.Helper()
-	b := &browser{rig: r, rid: 1000}
-	out := r.post(nil, b.createBody(attrs))
+	return r.openWith(nil, attrs)
+}
+
+func (r *rig) openWith(client *http.Client, attrs string) (*browser, reply) {
+	r.t.Helper()
+	b := &browser{rig: r, client: client, rid: 1000}
+	out := r.post(client, b.createBody(attrs))
 	b.sid = out.attr("sid")
 	return b, out
 }
@@ -257,7 +264,7 @@ func (b *browser) at(rid int, attrs, payload string) string {
 // say sends the next request and waits for the answer.
 func (b *browser) say(attrs, payload string) reply {
 	b.t.Helper()
-	return b.post(nil, b.next(attrs, payload))
+	return b.post(b.client, b.next(attrs, payload))
 }
 
 // hold sends the next request and returns where its answer will be.
@@ -267,7 +274,7 @@ func (b *browser) hold(attrs, payload string) <-chan reply {
 
 func (b *browser) async(body string) <-chan reply {
 	ch := make(chan reply, 1)
-	go func() { ch <- b.post(nil, body) }()
+	go func() { ch <- b.post(b.client, body) }()
 	return ch
 }
 
@@ -310,7 +317,12 @@ const restartAttrs = "to='example.org' xmlns:xmpp='urn:xmpp:xbosh' xmpp:restart=
 // login creates a session and binds user/browser.
 func (r *rig) login(user string) *browser {
 	r.t.Helper()
-	b, out := r.open(defaultAttrs)
+	return r.loginWith(nil, user, defaultAttrs)
+}
+
+func (r *rig) loginWith(client *http.Client, user, attrs string) *browser {
+	r.t.Helper()
+	b, out := r.openWith(client, attrs)
 	b.authenticate(user, out)
 	return b
 }
@@ -328,4 +340,38 @@ func message(to, body string) string {
 	var text bytes.Buffer
 	_ = xml.EscapeText(&text, []byte(body)) // a bytes.Buffer has no errors
 	return "<message xmlns='jabber:client' to='" + to + "'><body>" + text.String() + "</body></message>"
+}
+
+// waitFor polls for something that no event tells.
+func waitFor(t testing.TB, ok func() bool) {
+	t.Helper()
+	for late := time.Now().Add(patience); !ok(); time.Sleep(time.Millisecond) {
+		if time.Now().After(late) {
+			t.Fatal("it never happened")
+		}
+	}
+}
+
+// session returns the session of a browser, nil if it is gone.
+func (b *browser) session() *session { return b.h.registry.get(keyOf(b.sid)) }
+
+// heldNow returns how many of the browser's requests wait.
+func (b *browser) heldNow() int {
+	s := b.session()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.waiting)
+}
+
+func newDialer(t testing.TB, domains ...string) *upstream.Dialer {
+	t.Helper()
+	d, err := upstream.NewDialer(upstream.Config{Domains: domains})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+func limitsOf(elementBytes int) xmlframe.Limits {
+	return xmlframe.Limits{ElementBytes: elementBytes}
 }

@@ -45,7 +45,8 @@ type session struct {
 
 	// The up lane (lane.go); guarded by mu.
 	up      []upItem
-	working bool // somebody carries out what is in up
+	working bool   // somebody carries out what is in up
+	written uint64 // the highest rid whose forwarding has been carried out
 
 	// The timer (timer.go); guarded by mu.
 	timer  *time.Timer
@@ -103,7 +104,7 @@ var waiters = sync.Pool{New: func() any { return &waiter{done: make(chan struct{
 
 // create begins the session with its first request. The result is that of serve.
 func (s *session) create(ctx context.Context, req *request) (answer, bool) {
-	s.log(slog.LevelInfo, "bosh session started", req.to)
+	s.log(slog.LevelInfo, "bosh session started", "", slog.String("domain", req.to))
 	return s.exchange(ctx, nil, func(now time.Time, x exchange) effects {
 		s.scope, s.streams = bodyScope(req.lang), streamScope(req.lang)
 		s.authBy, s.keepBy = now.Add(s.h.cfg.AuthTimeout), now.Add(keepAlive)
@@ -196,7 +197,7 @@ func (s *session) done(req *request, a *answer) bool {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.up) == 0 && !s.working
+	return req.rid <= s.written || len(s.up) == 0 && !s.working
 }
 
 // takeLocked removes a request from those that wait; nil if it does not.
