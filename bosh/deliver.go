@@ -26,6 +26,10 @@ func (b *bindState) is(el *element) bool {
 // blockedBytes is how much more than its bound the queue may hold while the server's <a/> stands behind it.
 const blockedBytes = 1 << 20
 
+// isChoked: the <a/> stands behind more than can be read. Then answers leave without it, and until it comes the session
+// cannot be resumed.
+func (m *machine) isChoked() bool { return m.streams.bytes() >= m.config.queueBytes+blockedBytes }
+
 // isBlocked: somebody waits for an answer that needs an <a/> first.
 func (m *machine) isBlocked() bool {
 	s := m.win.oldest()
@@ -34,7 +38,7 @@ func (m *machine) isBlocked() bool {
 
 // answersMax is what answers of Admit may pile up to beyond the queue's bound: the browser causes them faster than it
 // reads them (BOSH-182).
-const answersMax = 1 << 20
+const answersMax = 2 << 20
 
 // deliver takes one element for the browser.
 func (m *machine) deliver(stream int, l *link, el element) {

@@ -17,7 +17,13 @@ func (m *machine) settle() {
 // releasable says whether a request may be answered: the server has it, and all before it (failover-design 2.1). Once the
 // stream is over nothing is promised any more.
 func (m *machine) releasable(s *slot) bool {
-	return m.life == lifeDying || s.rid <= m.win.written && m.sm.has(s.u) && !m.isResuming()
+	switch {
+	case m.life == lifeDying:
+		return true
+	case s.rid > m.win.written || m.isResuming():
+		return false
+	}
+	return m.sm.has(s.u) || m.isChoked()
 }
 
 // isResuming: the session was taken over and its stream is not there yet.

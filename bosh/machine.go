@@ -119,7 +119,7 @@ func (m *machine) finish() effects {
 	m.record()
 	m.acknowledge()
 	m.closeStreams(closeClean)
-	if m.life == lifeOver && m.forgetAt <= m.now && (!m.wantClose || m.forgetAt < m.now) {
+	if m.life == lifeOver && m.forgetAt <= m.now {
 		m.forget()
 	}
 	if at, ok := m.deadline(); ok {

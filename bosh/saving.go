@@ -75,6 +75,9 @@ func (m *machine) record() {
 
 // isVoid: another replica could not go on with the session as things are.
 func (m *machine) isVoid() bool {
+	if u, _ := m.replay.last(); !m.sm.has(u) {
+		return true // answered without the server's <a/>
+	}
 	return m.saving.ended || len(m.streams.links) > 1 || m.sm.isAhead || m.bind.stage == bindAwaited || m.bind.stage == bindQueued ||
 		m.replay.any(func(k *kept) bool { return k.opaque })
 }

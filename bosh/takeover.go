@@ -67,8 +67,12 @@ func (m *machine) resumed(now time.Time, h uint32) effects {
 	if l.state == linkOver {
 		return m.finish()
 	}
-	l.state = linkReady
 	u, _ := m.replay.last()
+	if beyond(u, h) { // answered, and the server lacks it
+		m.streamOver(0, &fate{condition: itemNotFound}, "resumed behind what was answered")
+		return m.finish()
+	}
+	l.state = linkReady
 	rid := m.win.answered
 	for ; rid < m.win.written; rid++ { // what the server has in full needs no second look
 		s := m.win.at(rid + 1)
