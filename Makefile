@@ -19,8 +19,7 @@ web/dist/index.html: web/package-lock.json web/build.mjs $(wildcard web/src/*)
 	npm --prefix web run --silent build
 
 demo:
-	@go build -o .cache/bin/demo ./internal/demo
-	@exec .cache/bin/demo
+	go run ./internal/demo
 
 test:
 	@.ci/test

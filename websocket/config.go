@@ -1,10 +1,10 @@
-// Package websocket lets browsers reach an XMPP server over WebSocket: RFC 7395.
 package websocket
 
 import (
-	"context"
+	"errors"
+	"fmt"
 	"log/slog"
-	"net/http"
+	"net/url"
 	"time"
 
 	"stanzagate/internal/origin"
@@ -20,6 +20,9 @@ type Config struct {
 	Origins origin.Policy
 	Peers   *peer.Resolver // nil: no proxy is trusted
 	Quota   *quota.Quota   // nil: no limits per address
+
+	RequireTLS    bool // refuse handshakes in the clear, loopback excepted (RFC 6455 §10.6); see peer.Peer.Secure
+	RequireOrigin bool // refuse handshakes without Origin, which native clients make (RFC 6455 §10.1)
 
 	Limits     xmlframe.Limits // of one element from the browser; a message is one element
 	QueueBytes int             // waiting towards the browser; beyond it the server is not read
@@ -42,20 +45,71 @@ type Metrics interface {
 	ToBrowser(elements, bytes int)   // written to the browser
 }
 
-// Handler serves the WebSocket endpoint. Safe for concurrent use. It ends with Shutdown.
-type Handler struct{ cfg Config }
+const (
+	defaultElementBytes = 256 << 10
+	minElementBytes     = 10000 // RFC 6120 §13.12: no smaller limit may be enforced
+	defaultDepth        = 64
+	defaultAttributes   = 64
+	defaultQueueBytes   = 1 << 20
+	defaultAuthTimeout  = time.Minute
+	defaultPing         = 30 * time.Second
+)
 
-// New checks cfg. Its errors name the field.
-func New(cfg Config) (*Handler, error) { return &Handler{cfg: cfg}, nil }
+func (c Config) withDefaults() Config {
+	if c.Limits.ElementBytes == 0 {
+		c.Limits.ElementBytes = defaultElementBytes
+	}
+	if c.Limits.Depth == 0 {
+		c.Limits.Depth = defaultDepth
+	}
+	if c.Limits.Attributes == 0 {
+		c.Limits.Attributes = defaultAttributes
+	}
+	if c.QueueBytes == 0 {
+		c.QueueBytes = defaultQueueBytes
+	}
+	if c.AuthTimeout == 0 {
+		c.AuthTimeout = defaultAuthTimeout
+	}
+	if c.Ping == 0 {
+		c.Ping = defaultPing
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Metrics == nil {
+		c.Metrics = noMetrics{}
+	}
+	return c
+}
 
-func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {}
+func (c Config) validate() error {
+	switch {
+	case c.Dialer == nil:
+		return errors.New("Dialer: missing")
+	case c.Limits.ElementBytes < minElementBytes:
+		return fmt.Errorf("Limits.ElementBytes: %d is below the %d that RFC 6120 demands", c.Limits.ElementBytes, minElementBytes)
+	case c.QueueBytes < 0:
+		return fmt.Errorf("QueueBytes: %d is negative", c.QueueBytes)
+	case c.AuthTimeout < 0:
+		return fmt.Errorf("AuthTimeout: %v is negative", c.AuthTimeout)
+	}
+	if c.SeeOther == "" {
+		return nil
+	}
+	// RFC 7395 §3.6.1: never to a lower security context; and a browser cannot be sent to anything but these.
+	u, err := url.Parse(c.SeeOther)
+	if err != nil || u.Scheme != "wss" && u.Scheme != "https" || u.Host == "" {
+		return fmt.Errorf("SeeOther: %q is not a wss or https URI", c.SeeOther)
+	}
+	return nil
+}
 
-// Sessions returns how many sockets are open.
-func (h *Handler) Sessions() int { return 0 }
+// noMetrics counts nothing.
+type noMetrics struct{}
 
-// Drain refuses new sockets from now on (503) and moves those away whose client can resume elsewhere. It returns when the
-// others have ended or ctx has.
-func (h *Handler) Drain(ctx context.Context) error { return nil }
-
-// Shutdown ends what is left with system-shutdown and waits for every goroutine of the Handler, or until ctx ends.
-func (h *Handler) Shutdown(ctx context.Context) error { return nil }
+func (noMetrics) Request()             {}
+func (noMetrics) SessionStarted()      {}
+func (noMetrics) SessionEnded(string)  {}
+func (noMetrics) FromBrowser(_, _ int) {}
+func (noMetrics) ToBrowser(_, _ int)   {}
