@@ -128,7 +128,7 @@ func (g *gateway) newHandlers(origins origin.Policy) error {
 		ping = -1 // none
 	}
 	overWebSocket, err := websocket.New(websocket.Config{
-		Dialer: g.dialer, Origins: origins, Peers: g.peers, Quota: shared, RequireTLS: s.RequireTLS,
+		Dialer: g.dialer, Origins: origins, Peers: g.peers, Quota: shared, RequireTLS: s.RequireTLS, RequireOrigin: s.RequireOrigin,
 		Limits: limits, QueueBytes: s.Limit.QueueBytes, AuthTimeout: s.Limit.AuthTimeout,
 		Ping: ping, Compression: s.WebSocket.Compression, SeeOther: s.WebSocket.SeeOther,
 		Log: g.log.With(slog.String("transport", "websocket")), Metrics: g.metrics.websocket,

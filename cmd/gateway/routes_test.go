@@ -61,7 +61,7 @@ func TestOperatorsEndpointsAreNotPublic(t *testing.T) {
 
 // By default a browser from outside must have used TLS, to us or to a trusted proxy.
 //
-// Covers: BOSH-176.
+// Covers: BOSH-176, WS-006.
 func TestBrowsersNeedTLSByDefault(t *testing.T) {
 	const body = `<body xmlns='http://jabber.org/protocol/httpbind' rid='1' to='one.example' ver='1.11' wait='1' hold='1'/>`
 	for name, c := range map[string]struct {
@@ -98,9 +98,46 @@ func TestBrowsersNeedTLSByDefault(t *testing.T) {
 				want = "<uri>https://gw.example/x/http-bind</uri>"
 			}
 			if !strings.Contains(string(answer), want) {
-				t.Errorf("%d %s", resp.StatusCode, answer)
+				t.Errorf("BOSH: %d %s", resp.StatusCode, answer)
+			}
+			status := http.StatusSwitchingProtocols
+			if c.refused {
+				status = http.StatusForbidden
+			}
+			if got := r.handshake(c.header); got != status {
+				t.Errorf("WebSocket: status %d, want %d", got, status)
 			}
 		})
+	}
+}
+
+// handshake asks for a WebSocket and returns the answer's status.
+func (r *rig) handshake(header http.Header) int {
+	r.t.Helper()
+	req, err := http.NewRequestWithContext(r.t.Context(), "GET", r.public()+"/xmpp-websocket", nil)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	req.Header = http.Header{
+		"Connection": {"Upgrade"}, "Upgrade": {"websocket"}, "Sec-Websocket-Version": {"13"},
+		"Sec-Websocket-Key": {"dGhlIHNhbXBsZSBub25jZQ=="}, "Sec-Websocket-Protocol": {"xmpp"},
+	}
+	for k, v := range header {
+		req.Header[k] = v
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	resp.Body.Close()
+	return resp.StatusCode
+}
+
+func TestRequireOrigin(t *testing.T) {
+	for args, status := range map[string]int{"--require-origin=false": http.StatusSwitchingProtocols, "--require-origin": http.StatusForbidden} {
+		if got := start(t, testSettings(t, args), nil).handshake(nil); got != status {
+			t.Errorf("%s: status %d", args, got)
+		}
 	}
 }
 
