@@ -25,6 +25,7 @@ func streamAt(at stage, managed bool, p policy) *Stream {
 	s := &Stream{dom: &Domain{Name: "example.org"}, out: ClientScope(""), policy: p}
 	if managed {
 		s.m = newManaged(Opening{}, false)
+		s.m.login = &login{}
 	}
 	if at(&s.p); managed && s.p.bound {
 		s.m.login, s.m.sm.phase = nil, smAcks

@@ -26,7 +26,32 @@ const gateJitter = 50 * time.Millisecond
 
 // enter waits for a slot. leave must be called once.
 func (g *gates) enter(ctx context.Context, addr string) (leave func(), err error) {
+	x := g.use(addr)
+	select {
+	case x.slots <- struct{}{}:
+	default:
+		select {
+		case x.slots <- struct{}{}:
+			err = pause(ctx, rand.N(gateJitter))
+		case <-ctx.Done():
+			g.release(addr, x)
+			return nil, ctx.Err()
+		}
+	}
+	leave = func() {
+		<-x.slots
+		g.release(addr, x)
+	}
+	if err != nil {
+		leave()
+		return nil, err
+	}
+	return leave, nil
+}
+
+func (g *gates) use(addr string) *gate {
 	g.mu.Lock()
+	defer g.mu.Unlock()
 	if g.gates == nil {
 		g.gates = map[string]*gate{}
 	}
@@ -36,31 +61,15 @@ func (g *gates) enter(ctx context.Context, addr string) (leave func(), err error
 		g.gates[addr] = x
 	}
 	x.users++
-	g.mu.Unlock()
-	leave = func() {
-		g.mu.Lock()
-		defer g.mu.Unlock()
-		if x.users--; x.users == 0 {
-			delete(g.gates, addr)
-		}
+	return x
+}
+
+func (g *gates) release(addr string, x *gate) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if x.users--; x.users == 0 {
+		delete(g.gates, addr)
 	}
-	select {
-	case x.slots <- struct{}{}:
-	default:
-		select {
-		case x.slots <- struct{}{}:
-			err = pause(ctx, rand.N(gateJitter))
-		case <-ctx.Done():
-			leave()
-			return nil, ctx.Err()
-		}
-	}
-	held := func() { <-x.slots; leave() }
-	if err != nil {
-		held()
-		return nil, err
-	}
-	return held, nil
 }
 
 // pause waits for d or the end of ctx.

@@ -66,7 +66,7 @@ type managed struct {
 const maxHeld = 256 * 1024
 
 func newManaged(o Opening, failover bool) *managed {
-	m := &managed{login: &login{}, cred: credential{class: ClassNone}}
+	m := &managed{cred: credential{class: ClassNone}}
 	if o.Owner != nil && failover {
 		m.owner = o.Owner
 	}

@@ -67,7 +67,7 @@ func (d *Dialer) adopted(r *resumption, l *resumedLink) *Stream {
 	s := newStream(d, r.dom, r.o, l.link, nil)
 	s.p = progress{begun: true, authenticated: true, bound: true, jid: r.st.JID}
 	m := s.m
-	m.login, m.bare, m.agent, m.cred = nil, r.st.Bare, Agent{ID: r.st.Agent, Slot: r.st.Slot}, r.id.cred
+	m.bare, m.agent, m.cred = r.st.Bare, Agent{ID: r.st.Agent, Slot: r.st.Slot}, r.id.cred
 	if l.token != nil {
 		m.cred.token = l.token
 	}
@@ -240,9 +240,10 @@ var revivable = map[string]bool{"conflict": true, "connection-timeout": true, "r
 // has failed: the stream then ends with the error returned.
 func (s *Stream) revive(cause error) (ev Event, err error, ok bool) {
 	var se *StreamError
+	var high *tooHigh
 	once := errors.As(cause, &se)
 	switch {
-	case s.m == nil, once && !revivable[se.Condition], errors.Is(cause, io.EOF):
+	case s.m == nil, once && !revivable[se.Condition], errors.Is(cause, io.EOF), errors.As(cause, &high):
 		return Event{}, cause, false
 	case conditionOf(cause) != "" && !errors.Is(cause, errExpired) && !errors.Is(cause, errNoAnswer):
 		return Event{}, cause, false // a fault in what the server sent

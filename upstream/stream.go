@@ -56,6 +56,7 @@ type Stream struct {
 	m *managed // nil for a plain stream; the pointer is immutable
 }
 
+// newStream makes a Stream that is about to log in, or with nil features one that has been resumed.
 func newStream(d *Dialer, dom *Domain, o Opening, l *link, features *xmlframe.Element) *Stream {
 	s := &Stream{
 		d: d, dom: dom, link: l, first: features, out: ClientScope(o.Lang), client: o,
@@ -64,8 +65,10 @@ func newStream(d *Dialer, dom *Domain, o Opening, l *link, features *xmlframe.El
 	}
 	if o.Managed {
 		s.m = newManaged(o, d.cfg.Failover != nil)
+	}
+	if o.Managed && features != nil {
 		s.policy.translate = s.translates(l)
-		s.m.login.shown = s.list(l)
+		s.m.login = &login{shown: s.list(l)}
 	}
 	l.arm()
 	return s

@@ -70,6 +70,29 @@ func (ca *CA) File() string {
 	return path
 }
 
+// KeyFile writes the CA's certificate and its key as PEM and returns the path.
+func (ca *CA) KeyFile() string {
+	ca.tb.Helper()
+	key, err := x509.MarshalPKCS8PrivateKey(ca.key)
+	if err != nil {
+		ca.tb.Fatal(err)
+	}
+	b := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: ca.cert.Raw})
+	b = append(b, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key})...)
+	path := filepath.Join(ca.tb.TempDir(), "ca-key.pem")
+	if err := os.WriteFile(path, b, 0o600); err != nil {
+		ca.tb.Fatal(err)
+	}
+	return path
+}
+
+// Pool holds the CA's certificate.
+func (ca *CA) Pool() *x509.CertPool {
+	p := x509.NewCertPool()
+	p.AddCert(ca.cert)
+	return p
+}
+
 // Good is a server configuration with a valid certificate for the DNS names.
 func (ca *CA) Good(dns ...string) *tls.Config { return ca.Config(Cert{DNS: dns}) }
 

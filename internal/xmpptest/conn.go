@@ -50,9 +50,13 @@ type Conn struct {
 	srv *Server
 
 	// owned by the reading goroutine
-	dec *xml.Decoder
+	dec     *xml.Decoder
+	managed *session // after <enable/> or <resume/>
+	from    string   // of the client's last header
+	sasl2   bool     // it has signed in by SASL2: no restart follows
 
 	mu       sync.Mutex
+	arrived  *sync.Cond // with mu: in has grown
 	writing  sync.Mutex // serialises writes; never held with mu
 	nc       net.Conn
 	plain    net.Conn
@@ -68,6 +72,7 @@ type Conn struct {
 
 func newConn(s *Server, nc net.Conn) *Conn {
 	c := &Conn{srv: s, nc: nc, plain: nc}
+	c.arrived = sync.NewCond(&c.mu)
 	c.dec = xml.NewDecoder((*source)(c))
 	return c
 }
@@ -93,6 +98,7 @@ func (s *source) ReadByte() (byte, error) {
 			b := c.pending[0]
 			c.pending = c.pending[1:]
 			c.in.WriteByte(b)
+			c.arrived.Broadcast()
 			c.mu.Unlock()
 			return b, nil
 		}
@@ -122,6 +128,12 @@ func (c *Conn) fail(format string, args ...any) {
 	runtime.Goexit()
 }
 
+func (c *Conn) user() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.authUser
+}
+
 // JID returns the full JID that the connection bound, "" before.
 func (c *Conn) JID() string {
 	c.mu.Lock()
@@ -133,6 +145,28 @@ func (c *Conn) JID() string {
 func (c *Conn) Received() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	return c.in.String()
+}
+
+// Await waits until what was received contains part, and returns it all.
+func (c *Conn) Await(part string) string {
+	c.srv.tb.Helper()
+	late := false
+	t := time.AfterFunc(Patience, func() {
+		c.mu.Lock()
+		late = true
+		c.mu.Unlock()
+		c.arrived.Broadcast()
+	})
+	defer t.Stop()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for !bytes.Contains(c.in.Bytes(), []byte(part)) {
+		if late {
+			c.srv.tb.Fatalf("xmpptest: %q never came, but %q", part, c.in.String())
+		}
+		c.arrived.Wait()
+	}
 	return c.in.String()
 }
 
@@ -243,7 +277,7 @@ func (c *Conn) StartTLS() error {
 
 // Handshake does the TLS handshake at once (direct TLS).
 func (c *Conn) Handshake() error {
-	cfg := c.srv.opt.TLS.Clone()
+	cfg := c.srv.tls()
 	cfg.GetConfigForClient = func(h *tls.ClientHelloInfo) (*tls.Config, error) {
 		c.mu.Lock()
 		c.hello = h
@@ -297,7 +331,9 @@ func (c *Conn) ReadHeader() (Node, error) {
 			return Node{}, err
 		}
 		if se, ok := tok.(xml.StartElement); ok {
-			return Node{Raw: c.raw(from), Name: se.Name, Attrs: se.Copy().Attr}, nil
+			h := Node{Raw: c.raw(from), Name: se.Name, Attrs: se.Copy().Attr}
+			c.from = h.Attr("from")
+			return h, nil
 		}
 	}
 }

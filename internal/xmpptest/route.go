@@ -7,17 +7,14 @@ import (
 
 // handle does what the default script does with an element after authentication.
 func (c *Conn) handle(n Node) {
+	if c.management(n) {
+		return
+	}
 	switch n.Name.Local {
 	case "iq":
 		c.iq(n)
 	case "message", "presence":
 		c.route(n)
-	case "enable":
-		if c.srv.opt.Resumable {
-			c.Send("<enabled xmlns='urn:xmpp:sm:3' id='" + fresh("sm") + "' resume='true'/>")
-		} else {
-			c.Send("<failed xmlns='urn:xmpp:sm:3'><unexpected-request xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></failed>")
-		}
 	}
 }
 
@@ -44,7 +41,7 @@ func (c *Conn) iq(n Node) {
 		if q := n.Child("query"); q.Name.Space == "jabber:iq:roster" {
 			body = "<query xmlns='jabber:iq:roster'/>"
 		}
-		c.Send("<iq type='result' id='" + escape(n.Attr("id")) + "' from='" + escape(c.srv.opt.Domain) + "'>" + body + "</iq>")
+		c.reply("<iq type='result' id='" + escape(n.Attr("id")) + "' from='" + escape(c.srv.opt.Domain) + "'>" + body + "</iq>")
 	}
 }
 
@@ -55,22 +52,36 @@ func (c *Conn) route(n Node) {
 	if to == "" {
 		to, _, _ = strings.Cut(from, "/")
 	}
+	var targets []func(string)
 	c.srv.mu.Lock()
-	var targets []*Conn
-	for full, t := range c.srv.bound {
+	for full, x := range c.srv.managed {
 		if full == to || strings.HasPrefix(full, to+"/") {
-			targets = append(targets, t)
+			targets = append(targets, x.deliver)
+		}
+	}
+	for full, t := range c.srv.bound {
+		if (full == to || strings.HasPrefix(full, to+"/")) && c.srv.managed[full] == nil {
+			targets = append(targets, t.Send)
 		}
 	}
 	c.srv.mu.Unlock()
 	out := stamp(n, from)
-	for _, t := range targets {
-		t.Send(out)
+	for _, send := range targets {
+		send(out)
 	}
 	if len(targets) == 0 && n.Name.Local != "presence" && n.Attr("type") != "error" && n.Attr("type") != "result" {
-		c.Send("<" + n.Name.Local + " type='error' id='" + escape(n.Attr("id")) + "' from='" + escape(to) +
+		c.reply("<" + n.Name.Local + " type='error' id='" + escape(n.Attr("id")) + "' from='" + escape(to) +
 			"'><error type='cancel'><service-unavailable xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></" + n.Name.Local + ">")
 	}
+}
+
+// reply sends a stanza to the client itself.
+func (c *Conn) reply(raw string) {
+	if c.managed != nil {
+		c.managed.deliver(raw)
+		return
+	}
+	c.Send(raw)
 }
 
 // stamp puts from= into the start tag unless there is one.

@@ -3,6 +3,7 @@ package xmpptest
 import (
 	"bufio"
 	"bytes"
+	"crypto/tls"
 	"encoding/base64"
 	"encoding/binary"
 	"errors"
@@ -29,8 +30,7 @@ func (c *Conn) SendFeatures(children string) {
 
 // Mechanisms is the SASL feature of the server's mechanisms.
 func (c *Conn) Mechanisms() string {
-	return "<mechanisms xmlns='urn:ietf:params:xml:ns:xmpp-sasl'><mechanism>" +
-		strings.Join(c.srv.opt.Mechanisms, "</mechanism><mechanism>") + "</mechanism></mechanisms>"
+	return "<mechanisms xmlns='urn:ietf:params:xml:ns:xmpp-sasl'>" + mechanisms(c.srv.opt.Mechanisms) + "</mechanisms>"
 }
 
 const (
@@ -48,19 +48,27 @@ func (c *Conn) Login() error {
 	if err := c.Authenticate(); err != nil {
 		return err
 	}
-	if _, err := c.ReadHeader(); err != nil {
-		return err
+	if !c.sasl2 {
+		if _, err := c.ReadHeader(); err != nil {
+			return err
+		}
+		c.SendHeader("")
 	}
-	c.SendHeader("")
 	sm := ""
 	if c.srv.opt.Resumable {
 		sm = featSM
 	}
-	c.SendFeatures(featBind + sm + c.srv.opt.PostAuth)
+	if !c.sasl2 || !c.srv.faults().NoFeatures {
+		c.SendFeatures(featBind + sm + c.srv.opt.PostAuth)
+	}
 	for c.JID() == "" {
 		n, err := c.Read()
 		if err != nil {
 			return err
+		}
+		if n.Name.Local == "resume" {
+			c.resume(n)
+			continue
 		}
 		c.handle(n)
 	}
@@ -86,7 +94,7 @@ func (c *Conn) Secure() error {
 	}
 	c.SendHeader("")
 	if o.TLS == nil || o.Direct {
-		c.SendFeatures(c.Mechanisms() + o.PreAuth)
+		c.SendFeatures(c.Mechanisms() + c.offersSASL2() + o.PreAuth)
 		return nil
 	}
 	if !o.Optional {
@@ -109,7 +117,7 @@ func (c *Conn) Secure() error {
 		return err
 	}
 	c.SendHeader("")
-	c.SendFeatures(c.Mechanisms() + o.PreAuth)
+	c.SendFeatures(c.Mechanisms() + c.offersSASL2() + o.PreAuth)
 	return nil
 }
 
@@ -120,11 +128,20 @@ func (c *Conn) Authenticate() error {
 		if err != nil {
 			return err
 		}
+		if n.Name.Local == "authenticate" && c.srv.opt.SASL2 != nil {
+			ok, err := c.authenticate2(n)
+			if err != nil || ok {
+				c.sasl2 = ok
+				return err
+			}
+			continue
+		}
 		if n.Name.Local != "auth" {
 			c.StreamError("not-authorized")
 			return errors.New("not authorized: " + n.Name.Local)
 		}
-		user, ok, err := c.attempt(n)
+		data, _ := base64.StdEncoding.DecodeString(n.Text)
+		user, ok, err := c.exchange(n.Attr("mechanism"), data, "urn:ietf:params:xml:ns:xmpp-sasl")
 		if err != nil {
 			return err
 		}
@@ -140,9 +157,17 @@ func (c *Conn) Authenticate() error {
 	}
 }
 
-func (c *Conn) attempt(auth Node) (user string, ok bool, err error) {
-	data, _ := base64.StdEncoding.DecodeString(auth.Text)
-	switch mech := auth.Attr("mechanism"); {
+// exchange goes through one mechanism, in either namespace.
+func (c *Conn) exchange(mech string, data []byte, space string) (user string, ok bool, err error) {
+	user, ok, err = c.mechanism(mech, data, space)
+	if real := c.srv.opt.Alias[user]; real != "" {
+		user = real
+	}
+	return user, ok, err
+}
+
+func (c *Conn) mechanism(mech string, data []byte, space string) (user string, ok bool, err error) {
+	switch {
 	case mech == "PLAIN":
 		parts := bytes.Split(data, []byte{0})
 		if len(parts) != 3 {
@@ -151,8 +176,10 @@ func (c *Conn) attempt(auth Node) (user string, ok bool, err error) {
 		return string(parts[1]), string(parts[2]) != "wrong", nil
 	case mech == "ANONYMOUS":
 		return fresh("anon"), true, nil
+	case mech == "EXTERNAL":
+		return c.external(string(data))
 	}
-	c.Send("<challenge xmlns='urn:ietf:params:xml:ns:xmpp-sasl'>" +
+	c.Send("<challenge xmlns='" + space + "'>" +
 		base64.StdEncoding.EncodeToString([]byte("r=x,s=eA==,i=1")) + "</challenge>")
 	n, err := c.Read()
 	if err != nil {
@@ -164,6 +191,22 @@ func (c *Conn) attempt(auth Node) (user string, ok bool, err error) {
 		}
 	}
 	return user, n.Name.Local == "response" && user != "", nil
+}
+
+// external signs in who a client certificate names by XmppAddr (RFC 6120 §13.7.1.4).
+func (c *Conn) external(authzid string) (user string, ok bool, err error) {
+	t, encrypted := c.nc.(*tls.Conn)
+	if !encrypted || len(t.ConnectionState().PeerCertificates) == 0 {
+		return "", false, nil
+	}
+	cert := t.ConnectionState().PeerCertificates[0]
+	for _, e := range cert.Extensions {
+		// The name stands in the extension as it is; good enough for a test server, which trusts its CA.
+		if e.Id.String() == "2.5.29.17" && bytes.HasSuffix(e.Value, []byte(authzid)) {
+			user, _, ok = strings.Cut(authzid, "@")
+		}
+	}
+	return user, ok, nil
 }
 
 func (c *Conn) readProxy() error {
@@ -194,6 +237,7 @@ func (c *Conn) readProxy() error {
 // script is the default: log in, then route until the client goes.
 func (c *Conn) script() {
 	if err := c.Login(); err != nil {
+		c.lost(err)
 		if errors.Is(err, errStreamEnd) {
 			c.CloseStream()
 		}
@@ -206,6 +250,9 @@ func (c *Conn) script() {
 func (c *Conn) Serve() {
 	for {
 		n, err := c.Read()
+		if err != nil {
+			c.lost(err)
+		}
 		if errors.Is(err, errStreamEnd) {
 			c.CloseStream()
 			return

@@ -16,17 +16,23 @@ const Patience = 10 * time.Second
 
 // Options describe a Server. The zero value is a plaintext server of example.org with the default script.
 type Options struct {
-	Domain     string      // "" means example.org
-	TLS        *tls.Config // offer STARTTLS, or speak TLS at once if Direct
-	Direct     bool        // TLS from the first byte (XEP-0368)
-	Optional   bool        // offer SASL beside STARTTLS before the connection is encrypted
-	Proxy      bool        // expect a PROXY header first; see Conn.Proxy
-	Mechanisms []string    // nil means SCRAM-SHA-1, PLAIN, ANONYMOUS
-	PreAuth    string      // further features before authentication, raw XML
-	PostAuth   string      // further features after authentication, raw XML
-	Resumable  bool        // offer XEP-0198 and grant resumption (the default script does not resume)
-	Handler    func(*Conn) // runs per connection in place of the default script; the connection closes when it returns
-	Manual     bool        // no script: the test takes connections with Next and owns them
+	Domain     string            // "" means example.org
+	TLS        *tls.Config       // offer STARTTLS, or speak TLS at once if Direct
+	Direct     bool              // TLS from the first byte (XEP-0368)
+	Optional   bool              // offer SASL beside STARTTLS before the connection is encrypted
+	Proxy      bool              // expect a PROXY header first; see Conn.Proxy
+	Mechanisms []string          // nil means SCRAM-SHA-1, PLAIN, ANONYMOUS
+	PreAuth    string            // further features before authentication, raw XML
+	PostAuth   string            // further features after authentication, raw XML
+	Resumable  bool              // offer XEP-0198 and grant resumption
+	Alias      map[string]string // name that somebody signs in by -> user
+	SASL2      *SASL2            // offer SASL2 beside classic SASL; nil for not
+	Handler    func(*Conn)       // runs per connection in place of the default script; the connection closes when it returns
+	Location   string            // of <enabled/>: where to resume
+	Manual     bool              // no script: the test takes connections with Next and owns them
+
+	ResumeSpelling   string // of the boolean in <enabled/>; "" means true
+	ConflictOnResume bool   // a replaced connection gets a stream error, not only an end
 }
 
 // Server is a listening server. It ends with the test.
@@ -48,6 +54,10 @@ type Server struct {
 	accepted int
 	closed   bool
 	parked   []int // file descriptors
+	managed  map[string]*session
+	tokens   map[string]stored // by user, NUL, user-agent id
+	fault    Faults
+	cert     *tls.Config // in place of Options.TLS; nil for that
 }
 
 // Start starts a Server on a free loopback port.
@@ -77,7 +87,7 @@ func newServer(tb testing.TB, o Options) *Server {
 	}
 	s := &Server{
 		tb: tb, opt: o, conns: make(chan *Conn, 4096), changed: make(chan struct{}),
-		bound: map[string]*Conn{}, open: map[*Conn]bool{},
+		bound: map[string]*Conn{}, open: map[*Conn]bool{}, managed: map[string]*session{}, tokens: map[string]stored{},
 	}
 	if o.TLS != nil {
 		// Connections clone the configuration; with keys of its own each clone would refuse the others' tickets.
@@ -129,6 +139,22 @@ func (s *Server) Stop() {
 		_ = syscall.Close(fd)
 	}
 	s.parked = nil
+}
+
+// SetCertificate makes new connections show another certificate.
+func (s *Server) SetCertificate(cfg *tls.Config) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.cert = cfg
+}
+
+func (s *Server) tls() *tls.Config {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.cert != nil {
+		return s.cert.Clone()
+	}
+	return s.opt.TLS.Clone()
 }
 
 // Wait waits until every script that was started has returned. Tests call it when a script still has to see their end.
