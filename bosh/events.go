@@ -110,6 +110,13 @@ type forwarding struct {
 	sync    bool      // ask for <a/> (managed streams)
 }
 
+// reset empties e. It keeps the memory of the slices that are always needed, but nothing that they referred to.
+func (e *effects) reset() {
+	clear(e.forward)
+	clear(e.answer)
+	*e = effects{forward: e.forward[:0], answer: e.answer[:0]}
+}
+
 // bounce hands over stanzas that the browser will never get because its session ends while the stream lives. The shell
 // sends to the server what RFC 6120 §8.3 wants for each (XBOSH-020): nothing for presence, nor for type error or result;
 // recipient-unavailable for message; service-unavailable for iq. Never on a stream with XEP-0198 (XBOSH-021).

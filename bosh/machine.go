@@ -104,7 +104,7 @@ func (m *machine) begin(now time.Time) bool {
 	}
 	m.now = now.Sub(m.epoch)
 	m.touched, m.dirty = false, false
-	m.e = effects{}
+	m.e.reset()
 	return true
 }
 

@@ -1,0 +1,464 @@
+package bosh
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+)
+
+// The rules of failover-design.md that concern one machine; the simulator has several.
+
+// lastRecord is what the store has.
+func (p *probe) lastRecord() string { return p.records[len(p.records)-1].counters }
+
+// Covers: UP-123, UP-126.
+func TestFailover_2_EveryAnswerComesWithARecord(t *testing.T) {
+	p := managedProbe(t)
+	n := len(p.records)
+	p.deliver(0, "<m/>")
+	if len(p.records) != n+1 {
+		t.Fatalf("%d records", len(p.records)-n)
+	}
+	p.deliver(0, "<n/>") // nobody asks for it
+	p.send(1002)         // a repeat
+	if len(p.records) != n+1 {
+		t.Error("a record without a new answer")
+	}
+	if r := p.records[n]; r.n != uint64(n)+1 || r.expires != 90*time.Second {
+		t.Errorf("got %+v", r)
+	}
+	p.send(1003, pausing(100))
+	if r := p.records[len(p.records)-1]; r.expires != 160*time.Second {
+		t.Errorf("pause: expires %v", r.expires)
+	}
+}
+
+// Covers: UP-124, UP-126, UP-060.
+func TestFailover_2_ServerForgetsOnlyWhatTheBrowserHasAndTheStoreKnows(t *testing.T) {
+	p := managedProbe(t)
+	p.unsaved = true
+	p.deliver(0, "<m/>") // 1002
+	p.deliver(0, "<n/>")
+	if len(p.acks) > 0 {
+		t.Fatalf("acks %v before the browser has it", p.acks)
+	}
+	p.send(1003) // proves 1002, is answered with <n/>
+	if len(p.acks) > 0 {
+		t.Fatalf("acks %v before the store knows", p.acks)
+	}
+	p.took(p.m.ackRequested(p.clock))
+	if fmt.Sprint(p.acks) != "[0]" {
+		t.Fatalf("acks %v, <r/> is answered at once", p.acks)
+	}
+	p.took(p.m.saved(p.clock, p.records[len(p.records)-1].n, true))
+	if fmt.Sprint(p.acks) != "[0 1]" {
+		t.Fatalf("acks %v", p.acks)
+	}
+}
+
+// Covers: UP-124.
+func TestFailover_6_ImpliedAcks(t *testing.T) {
+	config := testConfig()
+	config.managed = true
+	p := newProbe(t, config).login()
+	p.manage(true)
+	p.deliver(0, "!<bound/>")
+	rid := uint64(1001)
+	for ; rid <= 1004; rid++ { // one at a time: nothing is sure before twice the window
+		p.deliver(0, "<m/>")
+		p.send(rid)
+	}
+	if len(p.acks) > 0 {
+		t.Fatalf("acks %v", p.acks)
+	}
+	p.send(1005)
+	p.send(1006, stanzas("<a/>")) // both places taken: 1004 is there
+	p.acked(1)
+	if n := len(p.acks); n == 0 || p.acks[n-1] != 4 {
+		t.Fatalf("acks %v", p.acks)
+	}
+}
+
+// Covers: BOSH-078, UP-123.
+func TestFailover_10_HonestAcksWithoutResumption(t *testing.T) {
+	config := testConfig()
+	config.managed = true
+	p := newProbe(t, config, confirming).login()
+	p.manage(false)
+	p.deliver(0, "!<bound/>")
+	x := p.send(1001, stanzas("<a/>"))
+	p.open(x)
+	p.acked(1)
+	p.expect(x, "<bound/>")
+	y := p.send(1002)
+	p.deliver(0, "<m/>")
+	p.expect(y, "<m/>")
+	p.send(1003)
+	if len(p.records) > 0 {
+		t.Error("something is saved")
+	}
+	if fmt.Sprint(p.acks) != "[1]" {
+		t.Errorf("acks %v", p.acks)
+	}
+}
+
+// Covers: UP-123.
+func TestFailover_10_NoStreamManagementNoRules(t *testing.T) {
+	config := testConfig()
+	config.managed = true
+	p := newProbe(t, config).login()
+	p.send(1001)
+	x := p.send(1002, stanzas("<a/>"))
+	p.deliver(0, "<m/>")
+	p.expect(x, "<m/>")
+	if len(p.records)+len(p.acks) > 0 {
+		t.Error("something is saved or acknowledged")
+	}
+}
+
+// Covers: BOSH-136, UP-125.
+func TestFailover_7_RepeatsGetTheSameStanzas(t *testing.T) {
+	p := managedProbe(t)
+	p.deliver(0, "<m1/>", "<m2/>") // 1002
+	x := p.send(1003, acking(1001))
+	p.deliver(0, "<m3/>")
+	p.expect(x, "<m3/>")
+	q := p.takeOver()
+	lost := q.send(1002)
+	q.open(lost)
+	q.resume(0)
+	q.open(lost)
+	q.deliver(0, "<m1 again='1'/>")
+	q.open(lost)
+	q.deliver(0, "<m2/>", "<m3/>", "<m4/>")
+	q.expect(lost, "<m1 again='1'/> <m2/>")
+	q.expect(q.send(1002), "<m1 again='1'/> <m2/>")
+	q.expect(q.send(1003, acking(1001)), "<m3/>")
+	q.expect(q.send(1004, acking(1003)), "<m4/>")
+}
+
+// Covers: UP-122, BOSH-141.
+func TestFailover_7_WhatTheServerHasIsSkipped(t *testing.T) {
+	for handled := range 6 {
+		t.Run(fmt.Sprint(handled), func(t *testing.T) {
+			p := managedProbe(t)
+			p.deliver(0, "<m/>")                         // 1002 is answered
+			p.send(1003, stanzas("<a/>", "<b/>"))        // never answered
+			p.send(1004, stanzas("<c/>"), csi("active")) // nor this
+			q := p.takeOver()
+			y := q.send(1004, stanzas("<c/>"), csi("active"))
+			x := q.send(1003, stanzas("<a/>", "<b/>"))
+			q.sent("")
+			q.resume(uint32(handled))
+			skip := func(n int) string {
+				if n == 0 {
+					return ""
+				}
+				return fmt.Sprintf(" skip %d", n)
+			}
+			q.sent(fmt.Sprintf("1003:%s <a/> <b/>; 1004:%s <c/> <active/>", skip(min(2, handled)), skip(min(1, max(0, handled-2)))))
+			q.acked(3)
+			q.expect(x, "empty")
+			q.open(y)
+			if q.m.sm.up != 3 {
+				t.Errorf("%d stanzas counted", q.m.sm.up)
+			}
+		})
+	}
+}
+
+// Covers: UP-122.
+func TestFailover_7_SkippingGoesOneByOne(t *testing.T) {
+	p := managedProbe(t)
+	p.deliver(0, "<m/>")
+	q := p.takeOver()
+	q.slow = true
+	q.send(1003, stanzas("<a/>", "<b/>"))
+	q.send(1004, stanzas("<c/>"))
+	q.resume(3)
+	q.sent("1003: skip 2 <a/> <b/>")
+	q.took(q.m.forwarded(q.clock, 1003, 1)) // one of them was answered by Admit
+	q.sent("1003: skip 2 <a/> <b/>; 1004: skip 1 <c/>")
+}
+
+// Covers: UP-122, UP-063.
+func TestFailover_6_ResumedInPlace(t *testing.T) {
+	p := managedProbe(t)
+	p.deliver(0, "<m1/>") // 1002
+	p.deliver(0, "<m2/>") // waits
+	x := p.send(1003, stanzas("<a/>", "<b/>"))
+	p.slow = true
+	p.send(1004, stanzas("<c/>")) // in the lane, not written
+	if h := p.m.resumeFrom(); h != 0 {
+		t.Fatalf("resumes from %d; the store does not know yet that the browser has m1", h)
+	}
+	p.forwards = nil
+	p.took(p.m.resumed(p.clock, 1))
+	p.sent("1003: skip 1 <a/> <b/>")
+	p.wrote(p.forwards[0])
+	p.sent("1003: skip 1 <a/> <b/>; 1004: <c/>")
+	p.wrote(p.forwards[1])
+	p.deliver(0, "<m1/>", "<m2/>", "<m3/>") // the server sends again what it was not told of
+	p.acked(3)
+	p.expect(x, "<m2/> <m3/>")
+	p.alive()
+}
+
+// Covers: UP-122.
+func TestFailover_6_ResumedInPlaceNothingMissing(t *testing.T) {
+	p := managedProbe(t)
+	p.deliver(0, "<m/>")
+	p.send(1003, stanzas("<a/>"))
+	p.acked(1)
+	p.forwards = nil
+	p.m.resumeFrom()
+	p.took(p.m.resumed(p.clock, 1))
+	p.sent("")
+	p.send(1004, stanzas("<b/>"))
+	p.sent("1004: <b/>")
+}
+
+// Covers: XBOSH-024.
+func TestFailover_4_3_BindResultIsRemembered(t *testing.T) {
+	config := testConfig()
+	config.managed = true
+	p := newProbe(t, config, confirming).login()
+	x := p.send(1001, stanzas("<bind/>"))
+	p.manage(true)
+	p.deliver(0, "!<bound jid='a@b/c'/>")
+	p.expect(x, "<bound jid='a@b/c'/>")
+	q := restored(t, p, 0)
+	q.expect(q.send(1001), "<bound jid='a@b/c'/>")
+	q.send(1002)
+	q.deliver(0, "<m/>")
+	if strings.Contains(q.lastRecord(), " b=") {
+		t.Errorf("still in the record: %s", q.lastRecord())
+	}
+}
+
+// Covers: UP-128, BOSH-142.
+func TestFailover_4_3_NothingIsSavedBeforeTheBindResultIsOut(t *testing.T) {
+	config := testConfig()
+	config.managed = true
+	p := newProbe(t, config, confirming, holding(2)).login()
+	p.send(1001, stanzas("<bind/>"))
+	p.send(1002)
+	p.send(1003)
+	if len(p.records) > 0 {
+		t.Fatal("saved before <enabled/>")
+	}
+	p.manage(true)
+	p.pass(61 * time.Second)
+	if len(p.records) == 0 || p.lastRecord() != "" {
+		t.Errorf("records %v", p.records)
+	}
+	if _, _, err := restoreMachine(p.clock, &p.config, "sid", nil, p.m.settings(), ""); err == nil {
+		t.Error("restored from a void record")
+	}
+}
+
+// Covers: XBOSH-001.
+func TestFailover_4_3_OtherElementsWithoutNumberMakeTheRecordVoid(t *testing.T) {
+	p := managedProbe(t)
+	p.deliver(0, "!<failed/>")
+	if p.lastRecord() != "" {
+		t.Errorf("record %s", p.lastRecord())
+	}
+	p.send(1003)
+	p.deliver(0, "<m/>")
+	if p.lastRecord() == "" {
+		t.Error("void although the browser has it")
+	}
+}
+
+// Covers: UP-060.
+func TestFailover_6_ServersQueueIsKeptShort(t *testing.T) {
+	p := managedProbe(t)
+	p.config.queueBytes = 1 << 20
+	for range 500 {
+		p.deliver(0, "<a/>", "<a/>", "<a/>", "<a/>", "<a/>", "<a/>", "<a/>", "<a/>")
+	}
+	if n := len(p.acks); n == 0 || p.acks[n-1] < 4000 {
+		t.Fatalf("acks %v", p.acks)
+	}
+	if p.lastRecord() != "" {
+		t.Error("the record would lose stanzas")
+	}
+	rid := uint64(1003)
+	for ; p.m.streams.waiting(); rid++ {
+		p.send(rid)
+	}
+	p.send(rid)
+	p.send(rid + 1)
+	if p.lastRecord() == "" {
+		t.Error("void although the browser has caught up")
+	}
+}
+
+// Covers: UP-126.
+func TestFailover_6_ServersQueueIsNotCutBeforeTheStoreKnows(t *testing.T) {
+	p := managedProbe(t)
+	p.unsaved = true
+	p.config.queueBytes = 1 << 20
+	for range 4100 {
+		p.deliver(0, "<a/>")
+	}
+	if len(p.acks) > 0 {
+		t.Fatalf("acks %v", p.acks)
+	}
+	if n := len(p.records); n > 10 {
+		t.Errorf("%d records", n)
+	}
+	p.took(p.m.saved(p.clock, p.records[len(p.records)-1].n, true))
+	if n := len(p.acks); n == 0 || p.acks[n-1] < 4000 {
+		t.Fatalf("acks %v", p.acks)
+	}
+}
+
+// Covers: BOSH-092.
+func TestFailover_12_StoreThatForgot(t *testing.T) {
+	p := managedProbe(t)
+	old := len(p.records)
+	p.deliver(0, "<m/>")
+	p.records = p.records[:old]
+	q := restored(t, p, 0)
+	q.expect(q.send(1003, acking(1002)), "terminate item-not-found")
+	q.ended("item-not-found")
+}
+
+// Covers: BOSH-103.
+func TestFailover_5_PauseSurvivesTheReplica(t *testing.T) {
+	p := managedProbe(t)
+	p.send(1003, pausing(100))
+	p.pass(60 * time.Second)
+	q := p.takeOver()
+	q.resume(0)
+	q.pass(39 * time.Second)
+	q.alive()
+	q.pass(2 * time.Second)
+	q.ended("")
+}
+
+// Covers: BOSH-046, BOSH-059, BOSH-084.
+func TestFailover_5_SettingsSurviveTheReplica(t *testing.T) {
+	p := managedProbe(t, waiting(17), func(r *request) {
+		r.content, r.lang = "text/plain; charset=\"utf-8\"", "de"
+	})
+	q := p.takeOver()
+	if p.m.set != q.m.set {
+		t.Errorf("got %+v, want %+v", q.m.set, p.m.set)
+	}
+	q.resume(1)
+	x := q.send(1003)
+	q.pass(17 * time.Second)
+	if r := q.answered(x); r.content != "text/plain; charset=\"utf-8\"" {
+		t.Errorf("content %q", r.content)
+	}
+}
+
+// Covers: BOSH-017.
+func TestFailover_7_ResumptionThatTakesTooLong(t *testing.T) {
+	p := managedProbe(t)
+	p.deliver(0, "<m/>")
+	q := p.takeOver()
+	x, y := q.send(1002), q.send(1003, acking(1001))
+	q.pass(70 * time.Second)
+	q.expect(x, "503")
+	q.expect(y, "503")
+}
+
+// Covers: XBOSH-019.
+func TestFailover_7_ResumptionRefused(t *testing.T) {
+	p := managedProbe(t)
+	q := p.takeOver()
+	x := q.send(1002)
+	q.took(q.m.ended(q.clock, 0, cause{kind: causeLost}))
+	q.expect(x, "terminate item-not-found")
+	q.ended("item-not-found")
+	q.expect(q.send(1003), "terminate item-not-found")
+}
+
+// Browsers that act on answers as they come get the old ones first.
+//
+// Covers: BOSH-073.
+func TestFailover_12_NewStanzasWaitForRepeats(t *testing.T) {
+	p := managedProbe(t)
+	p.deliver(0, "<m/>") // 1002; whether it has arrived is not known
+	q := p.takeOver()
+	q.resume(0)
+	q.deliver(0, "<m/>", "<n/>")
+	x := q.send(1003, acking(1001))
+	q.open(x)
+	y := q.send(1002)
+	q.expect(y, "<m/>")
+	q.expect(x, "<n/>")
+
+	q = p.takeOver()
+	q.resume(0)
+	q.deliver(0, "<m/>", "<n/>")
+	x = q.send(1003, acking(1001))
+	q.pass(990 * time.Millisecond)
+	q.open(x)
+	q.pass(10 * time.Millisecond)
+	q.expect(x, "<n/>")
+}
+
+// Covers: UP-127.
+func TestFailover_7_4_StandDownIsSilent(t *testing.T) {
+	p := managedProbe(t)
+	x := p.send(1003)
+	p.took(p.m.standDown(p.clock))
+	p.expect(x, "nothing")
+	p.closed("0 cut")
+	if !p.forgot || p.end == nil || !p.end.keep {
+		t.Errorf("forgotten %v, end %+v", p.forgot, p.end)
+	}
+
+	p = managedProbe(t)
+	x = p.send(1003, stanzas("<a/>"))
+	p.unsaved = true
+	p.acked(1)
+	p.took(p.m.saved(p.clock, p.records[len(p.records)-1].n, false))
+	p.closed("0 cut")
+	if !p.forgot {
+		t.Error("a refused record is not the end")
+	}
+	_ = x
+}
+
+// Covers: UP-067.
+func TestFailover_7_CSIIsToldAgain(t *testing.T) {
+	p := managedProbe(t)
+	p.send(1003, csi("active"))
+	p.send(1004, csi("inactive"))
+	p.send(1005)
+	q := p.takeOver()
+	q.m.resumeFrom()
+	if e := q.m.resumed(q.clock, 0); e.csi != csiInactive {
+		t.Errorf("csi %v", e.csi)
+	}
+}
+
+// After forget nothing has effects any more.
+//
+// Covers: BOSH-122.
+func TestEventsAfterForget(t *testing.T) {
+	p := newProbe(t, testConfig()).login()
+	p.pass(31 * time.Second)
+	if !p.forgot {
+		t.Fatal("not forgotten")
+	}
+	m, now := p.m, p.clock
+	for i, e := range []effects{
+		m.request(now, 9, &request{rid: 1001}), m.refused(now, 9, "bad-request"), m.gone(now, 1), m.opened(now, 0, streamHeader{}),
+		m.openFailed(now, 0, ""), m.delivered(now, 0, []element{{raw: []byte("<m/>")}}), m.forwarded(now, 1001, 1), m.acked(now, 1),
+		m.ackRequested(now), m.enabled(now, true), m.saved(now, 1, false), m.resumed(now, 1), m.ended(now, 0, cause{}), m.tick(now),
+		m.drain(now), m.shutdown(now), m.standDown(now),
+	} {
+		if len(e.answer)+len(e.forward)+len(e.open)+len(e.close)+len(e.bounce) > 0 || e.save != nil || e.end != nil || e.forget ||
+			e.ackUpstream || !e.next.IsZero() {
+			t.Errorf("event %d has effects: %+v", i, e)
+		}
+	}
+}
