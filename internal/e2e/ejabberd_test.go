@@ -14,7 +14,7 @@ import (
 	"sync"
 )
 
-// ejabberdConfig has the arguments: certificate, three ports, domain, further modules.
+// ejabberdConfig has the arguments: certificate, three ports, domain, further modules, further listeners.
 const ejabberdConfig = `hosts: [%[5]s, anon.%[5]s]
 loglevel: info
 certfiles: ["%[1]s"]
@@ -34,7 +34,7 @@ listen:
       /http-bind: mod_bosh
       /xmpp-websocket: ejabberd_http_ws
       /api: mod_http_api
-s2s_access: none
+%[7]ss2s_access: none
 acl: {local: {user_regexp: ""}, loopback: {ip: [127.0.0.0/8]}}
 access_rules: {c2s: [allow], local: [{allow: local}], register: [allow]}
 api_permissions:
@@ -60,6 +60,7 @@ type ejabberdVersion struct {
 	name, domain string
 	paths        []string // further arguments of the Erlang VM
 	modules      string   // further lines of modules
+	listeners    string   // further lines of listen
 }
 
 // runEjabberd runs the Erlang VM directly: the distribution's wrapper would switch users and leave epmd behind.
@@ -89,7 +90,7 @@ func runEjabberd(v ejabberdVersion) (*server, error) {
 		return nil, err
 	}
 	cfg := filepath.Join(dir, "ejabberd.yml")
-	config := fmt.Sprintf(ejabberdConfig, cert.both, ports[0], ports[1], ports[2], v.domain, v.modules)
+	config := fmt.Sprintf(ejabberdConfig, cert.both, ports[0], ports[1], ports[2], v.domain, v.modules, v.listeners)
 	if err := os.WriteFile(cfg, []byte(config), 0o600); err != nil {
 		return nil, err
 	}
