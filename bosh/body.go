@@ -24,7 +24,8 @@ const (
 )
 
 // bodyScope is what a <body/> of ours declares for its payload. Elements are mended for it before they reach the machine.
-// lang is the session's: XEP-0124 §7.1 makes it the default of all that is sent in it (XBOSH-022).
+// lang is what the browser assumes, which is the session's: XEP-0124 §7.1 makes it the default of all that is sent in it
+// (XBOSH-022).
 func bodyScope(lang string) *xmlframe.Scope {
 	if lang == "" {
 		return plainScope

@@ -26,7 +26,7 @@ func (h *Handler) leave(s *session) {
 
 // sessionEnded counts an end.
 func (h *Handler) sessionEnded(condition string) {
-	h.cfg.Metrics.SessionEnded(condition)
+	defer h.cfg.Metrics.SessionEnded(condition)
 	if h.live.Add(-1) > 0 {
 		return
 	}

@@ -33,6 +33,10 @@ type feed struct {
 	header bool               // a new stream header is to come, or came with Open
 	wrote  time.Time          // when we last wrote
 
+	// What elements that are no stanzas are mended for; owned by run. RFC 6120 §8.1.5 gives only stanzas the language of
+	// the stream.
+	other, streams *xmlframe.Scope
+
 	fragments fragments // of script syntax; owned by the up lane
 }
 
@@ -157,19 +161,22 @@ func (f *feed) receive() error {
 func (f *feed) element(b *batch, el xmlframe.Element) {
 	s := f.s
 	switch string(el.Space) {
+	case ns.Client:
+		b.add(el, s.scope, false)
+		return
 	case ns.Stream:
 		if string(el.Local) == "features" {
 			f.deliver(b)
 			f.opened()
 		}
-		b.add(el, s.streams, true)
+		b.add(el, f.streams, true)
 		return
 	case ns.SASL, ns.SASL2:
 		if string(el.Local) == "failure" {
 			s.place.AuthFailed()
 		}
 	}
-	b.add(el, s.scope, false)
+	b.add(el, f.other, false)
 }
 
 func (b *batch) add(el xmlframe.Element, to *xmlframe.Scope, prefix bool) {
@@ -210,6 +217,8 @@ func (b *batch) release() {
 
 // opened reports the server's stream header once it is known: with the first features that follow it.
 func (f *feed) opened() {
+	lang := f.stream.Scope().Lang
+	f.other, f.streams = bodyScope(lang), streamScope(lang)
 	s := f.s
 	s.mu.Lock()
 	defer s.mu.Unlock()

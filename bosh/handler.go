@@ -21,6 +21,7 @@ type Handler struct {
 	machine  *machineConfig
 	registry *registry
 	decoders sync.Pool
+	waiters  sync.Pool
 	ctx      context.Context
 	cancel   context.CancelFunc // ends what still waits for servers
 
@@ -41,6 +42,7 @@ func New(cfg Config) (*Handler, error) {
 		return nil, err
 	}
 	h := &Handler{cfg: cfg, machine: cfg.machineConfig(), registry: newRegistry()}
+	h.waiters.New = newWaiter
 	h.decoders.New = func() any { return newDecoder(cfg.Limits) }
 	h.ctx, h.cancel = context.WithCancel(context.Background())
 	return h, nil

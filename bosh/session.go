@@ -37,8 +37,7 @@ type session struct {
 	last    exchange        // number of the newest
 	waiting []*waiter       // requests that are not answered yet, oldest first
 	feeds   []*feed         // by stream
-	scope   *xmlframe.Scope // what elements for the browser are mended for
-	streams *xmlframe.Scope // likewise, for those that use the prefix stream
+	scope   *xmlframe.Scope // what stanzas for the browser are mended for; set before the first feed starts
 	more    sync.Cond       // broadcast when feeds may read again, or have to stop
 	over    bool            // forgotten: events mean nothing any more
 	ended   bool            // effects.end has come
@@ -93,20 +92,20 @@ func (s *session) belongs(r *http.Request, p peer.Peer) bool {
 	return c != nil && sha256.Sum256(c.Raw) == s.cert
 }
 
-// waiter is a request that waits for its answer. Pooled.
+// waiter is a request that waits for its answer. Pooled by Handler.
 type waiter struct {
 	x      exchange
 	answer answer
 	done   chan struct{} // capacity 1, so that the one who answers never waits; sent to once for each x
 }
 
-var waiters = sync.Pool{New: func() any { return &waiter{done: make(chan struct{}, 1)} }}
+func newWaiter() any { return &waiter{done: make(chan struct{}, 1)} }
 
 // create begins the session with its first request. The result is that of serve.
 func (s *session) create(ctx context.Context, req *request) (answer, bool) {
 	s.log(slog.LevelInfo, "bosh session started", "", slog.String("domain", req.to))
 	return s.exchange(ctx, nil, func(now time.Time, x exchange) effects {
-		s.scope, s.streams = bodyScope(req.lang), streamScope(req.lang)
+		s.scope = bodyScope(req.lang)
 		s.authBy, s.keepBy = now.Add(s.h.cfg.AuthTimeout), now.Add(keepAlive)
 		var names []string
 		if s.h.cfg.Streams > 1 {
@@ -130,7 +129,7 @@ func (s *session) refuse(ctx context.Context, condition string) (answer, bool) {
 
 // exchange reports a request and waits for its answer. req is used again if it can be; nil to leave it alone.
 func (s *session) exchange(ctx context.Context, req *request, call func(time.Time, exchange) effects) (answer, bool) {
-	w := waiters.Get().(*waiter)
+	w := s.h.waiters.Get().(*waiter)
 	if s.enter(w, call) {
 		s.work(true)
 	}
@@ -145,13 +144,13 @@ func (s *session) exchange(ctx context.Context, req *request, call func(time.Tim
 				<-w.done // the answer was quicker; it may still reach the browser
 				break
 			}
-			waiters.Put(w)
+			s.h.waiters.Put(w)
 			return answer{}, false
 		}
 	}
 	a := w.answer
 	w.answer = answer{}
-	waiters.Put(w)
+	s.h.waiters.Put(w)
 	if req != nil && s.done(req, &a) {
 		req.recycle()
 	}
