@@ -16,7 +16,25 @@ type bindState struct {
 	stage bindStage
 	rid   uint64
 	raw   []byte
+
+	request uint64 // the rid that carried the bind request: what is in it and in lower ones has no number
+	mixed   uint64 // the same, if stanzas with a number followed in the same request
+	taken   uint64 // taken over: all up to this rid is with the server
 }
+
+// wrote notes the last request before the server began to count. A replica that takes over must not send it again.
+func (b *bindState) wrote(s *slot, up uint32) {
+	switch {
+	case up != 0 || s.stanzas == 0:
+	case s.counted == 0:
+		b.request = s.rid
+	case s.counted < s.stanzas:
+		b.mixed = s.rid
+	}
+}
+
+// covers says whether the server has that request without having counted it.
+func (b *bindState) covers(rid uint64) bool { return rid <= b.taken }
 
 // is says whether el is the bind result itself.
 func (b *bindState) is(el *element) bool {

@@ -237,6 +237,50 @@ func TestFailover_4_3_BindResultIsRemembered(t *testing.T) {
 	}
 }
 
+// The bind request has no number, so the server's count does not tell that it has it.
+//
+// Covers: UP-122.
+func TestFailover_4_3_BindRequestIsNotSentTwice(t *testing.T) {
+	config := testConfig()
+	config.managed = true
+	p := newProbe(t, config, confirming, holding(2)).login()
+	p.send(1001) // gets the bind result
+	p.send(1002, stanzas("<bind/>"))
+	p.manage(true)
+	p.deliver(0, "!<bound/>")
+	q := restored(t, p, 0)
+	x := q.send(1002, stanzas("<bind/>"))
+	q.sent("")
+	q.open(x)
+	q.send(1003, stanzas("<a/>"))
+	q.sent("1003: <a/>")
+	if q.m.sm.up != 1 {
+		t.Errorf("%d counted", q.m.sm.up)
+	}
+}
+
+// Covers: UP-122.
+func TestFailover_4_3_StanzasBehindTheBindRequest(t *testing.T) {
+	config := testConfig()
+	config.managed = true
+	p := newProbe(t, config, confirming, holding(2)).login()
+	p.slow = true
+	p.send(1001)
+	p.send(1002, stanzas("<bind/>", "<a/>"))
+	p.took(p.m.enabled(p.clock, true))
+	p.took(p.m.forwarded(p.clock, 1002, 1))
+	p.deliver(0, "!<bound/>")
+	if p.lastRecord() != "" {
+		t.Errorf("record %s: which part is counted?", p.lastRecord())
+	}
+	p.acked(1)
+	p.counted = true
+	p.deliver(0, "<m/>")
+	if p.lastRecord() == "" {
+		t.Error("void although it is answered")
+	}
+}
+
 // Covers: UP-128, BOSH-142.
 func TestFailover_4_3_NothingIsSavedBeforeTheBindResultIsOut(t *testing.T) {
 	config := testConfig()

@@ -49,7 +49,7 @@ func (m *machine) isDue(s *slot) bool {
 		return true
 	case content && !s.pause && !m.mayStillAsk(): // XEP-0124 §8: at once
 		return true
-	case m.acks.report != 0: // XEP-0124 §9.2
+	case m.replay.at(m.acks.report) != nil: // XEP-0124 §9.2
 		return true
 	}
 	return m.crowded()

@@ -30,6 +30,7 @@ type ledger struct {
 	keyed bool
 	key   [20]byte // keyState.next
 	pause int64    // Unix time at which a pause ends; 0: none
+	base  uint64   // above rL: the server has the requests up to here, and has not counted them; 0: none
 	bound uint64   // the rid whose response holds the bind result; 0: not kept any more
 	bind  []byte   // the bind result
 }
@@ -68,6 +69,10 @@ func (l *ledger) append(b []byte) []byte {
 	if l.pause != 0 {
 		b = append(b, " p="...)
 		b = strconv.AppendUint(b, uint64(l.pause), 36)
+	}
+	if l.base != 0 {
+		b = append(b, " n="...)
+		b = strconv.AppendUint(b, l.base, 36)
 	}
 	if l.bound != 0 {
 		b = append(b, " r="...)
@@ -129,6 +134,8 @@ func (l *ledger) field(f string) (err error) {
 		var n uint64
 		n, err = strconv.ParseUint(value, 36, 62)
 		l.pause = int64(n)
+	case "n":
+		l.base, err = strconv.ParseUint(value, 36, 53)
 	case "r":
 		l.bound, err = strconv.ParseUint(value, 36, 53)
 	case "b":

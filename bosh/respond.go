@@ -100,7 +100,7 @@ func (m *machine) acknowledgeRequests(r *response, s *slot) {
 	if r.hasAck = s.created || rid != s.rid; r.hasAck {
 		r.ack = rid
 	}
-	if m.acks.report == 0 || s.x == 0 {
+	if s.x == 0 {
 		return
 	}
 	if k := m.replay.at(m.acks.report); k != nil { // XEP-0124 §9.2
@@ -204,7 +204,7 @@ func (m *machine) forgetProved() {
 		m.answer(x, m.terminal(itemNotFound))
 	}
 	if m.bind.stage == bindAnswered && m.bind.rid <= m.replay.low {
-		m.bind = bindState{stage: bindKnown}
+		m.bind.stage, m.bind.rid, m.bind.raw = bindKnown, 0, nil
 	}
 	m.confirm()
 }

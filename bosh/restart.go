@@ -12,7 +12,9 @@ func (m *machine) restartable(r *request) bool {
 func (m *machine) pump() {
 	for m.win.sent < m.win.received {
 		s := m.win.at(m.win.sent + 1)
-		s.streams &= m.streams.within(linkEnding)
+		if s.streams &= m.streams.within(linkEnding); m.bind.covers(s.rid) {
+			s.streams = 0 // the former owner sent it, and the server has it
+		}
 		if s.stage == stageReady && s.streams != 0 && (len(s.payload) > 0 || s.restart) {
 			if !m.streams.ready(s.streams) || m.sm.skip > 0 && m.win.sent != m.win.written {
 				break
@@ -35,17 +37,17 @@ func (m *machine) forward(s *slot) {
 	if r := s.parked; s.restart {
 		f.payload, f.to, f.lang, f.from = nil, r.to, r.lang, r.from
 	}
-	stanzas := 0
+	s.stanzas = 0
 	for i := range f.payload {
 		if f.payload[i].stanza {
-			stanzas++
+			s.stanzas++
 		} else {
 			m.noteCSI(&f.payload[i])
 		}
 	}
 	if s.streams.has(0) && m.config.managed {
-		f.sync = stanzas > 0
-		f.skip = min(int(m.sm.skip), stanzas)
+		f.sync = s.stanzas > 0
+		f.skip = min(int(m.sm.skip), s.stanzas)
 	} else {
 		s.payload = nil
 	}
@@ -60,6 +62,7 @@ func (m *machine) wrote() {
 		if s.stage != stageWritten {
 			break
 		}
+		m.bind.wrote(s, m.sm.up)
 		m.sm.wrote(s.counted)
 		s.u = m.sm.up
 		m.win.written++

@@ -31,7 +31,8 @@ type slot struct {
 
 	stage   stage
 	told    bool // it got type=error: some browsers take that for an answer
-	counted int  // stanzas in it, once written
+	stanzas int  // in it, as the browser sent it
+	counted int  // of those, what XEP-0198 counts; once written
 
 	created, empty, pause, terminate, restart bool
 	adds                                      int8 // the stream that it opens; 0: none

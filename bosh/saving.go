@@ -78,7 +78,7 @@ func (m *machine) isVoid() bool {
 	if u, _ := m.replay.last(); !m.sm.has(u) {
 		return true // answered without the server's <a/>
 	}
-	return m.saving.ended || len(m.streams.links) > 1 || m.sm.isAhead || m.bind.stage == bindAwaited || m.bind.stage == bindQueued ||
+	return m.saving.ended || len(m.streams.links) > 1 || m.sm.isAhead || m.bind.stage == bindAwaited || m.bind.stage == bindQueued || m.bind.mixed > m.replay.high ||
 		m.replay.any(func(k *kept) bool { return k.opaque })
 }
 
@@ -97,6 +97,9 @@ func (m *machine) book() {
 	}
 	if m.idle.paused {
 		l.pause = m.epoch.Add(m.now + m.idle.pause).Unix()
+	}
+	if m.bind.request > p.high {
+		l.base = m.bind.request
 	}
 	if m.bind.stage == bindAnswered {
 		l.bound, l.bind = m.bind.rid, m.bind.raw

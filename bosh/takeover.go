@@ -50,6 +50,7 @@ func (m *machine) refillable(l *ledger) {
 	if l.bound == 0 {
 		m.bind.stage = bindKnown
 	}
+	m.bind.request, m.bind.taken = l.base, l.base
 	m.sm = counters{on: true, resumable: true, up: u, upAcked: u, down: l.d, seen: l.d, from: l.d, proved: l.d, safe: l.d, told: l.d}
 }
 
