@@ -38,7 +38,7 @@ type Config struct {
 
 // Metrics receives what operators count. Its methods must not block.
 type Metrics interface {
-	Connected(seconds float64) // a stream is open, features seen
+	Connected(seconds float64) // a stream is open, features seen; or a session was resumed from elsewhere
 	ConnectFailed(op string)   // one of the Op constants
 	StreamEnded()              // pairs with Connected
 }

@@ -45,7 +45,7 @@ var rules = map[string]rule{
 		"WebSocket knows neither long polling nor the store",
 	},
 	"upstream": {
-		[]string{"internal/xmlframe", "internal/ns"},
+		[]string{"internal/xmlframe", "internal/ns", "internal/readbuf"},
 		[]string{"mellium.im/xmpp/jid", "golang.org/x/net/idna", "golang.org/x/net/publicsuffix", "golang.org/x/sys/unix"},
 		"the server's side does not know who uses it",
 	},

@@ -1,0 +1,118 @@
+package upstream
+
+import (
+	"context"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"time"
+)
+
+// Resuming in place: the connection has broken and the replica lives (failover design §6).
+
+// revivable are the stream errors after which one resumption is tried, once the owner knows that it still is the owner
+// (AMB-2, failover design §6): conflict may be the echo of a race that we won.
+var revivable = map[string]bool{"conflict": true, "connection-timeout": true, "reset": true, "system-shutdown": true}
+
+// revive resumes the session of a stream whose connection has ended for cause. ok is false if that is not to be tried, or
+// has failed: the stream then ends with the error returned.
+func (s *Stream) revive(cause error) (ev Event, err error, ok bool) {
+	var se *StreamError
+	var high *tooHigh
+	once := errors.As(cause, &se)
+	switch {
+	case s.m == nil, once && !revivable[se.Condition], errors.Is(cause, io.EOF), errors.As(cause, &high):
+		return Event{}, cause, false
+	case conditionOf(cause) != "" && !errors.Is(cause, errExpired) && !errors.Is(cause, errNoAnswer):
+		return Event{}, cause, false // a fault in what the server sent
+	}
+	r, probe, alive := s.interrupt()
+	if !alive {
+		return Event{}, cause, false
+	}
+	if probe && errors.Is(cause, errNoAnswer) {
+		return Event{}, &Error{Op: OpRead, Addr: r.o.Domain, Err: &LostError{Stage: "probe", Condition: errNoAnswer.Error()}}, false
+	}
+	l, err := s.reviveWithin(r, once)
+	if err != nil {
+		if once {
+			err = cause
+		}
+		return Event{}, err, false
+	}
+	if !s.continueOn(l) {
+		l.cut()
+		return Event{}, cause, false
+	}
+	s.probed()
+	return Event{Kind: KindResumed, H: l.H, Told: l.Told}, nil, true
+}
+
+// interrupt stops writing and gives up the broken connection. alive is false if the stream has been closed or is not
+// resumable.
+func (s *Stream) interrupt() (r *resumption, probe, alive bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st, cred, owner := s.stateLocked()
+	if st == nil || s.closed {
+		return nil, false, false
+	}
+	s.m.gap, s.m.down = true, true
+	s.link.cut()
+	o := s.client
+	o.Owner, o.From, o.Lang = owner, s.m.bare, s.out.Lang
+	id := identity{bare: s.m.bare, agent: s.m.agent.ID, cred: cred}
+	return &resumption{dom: s.dom, st: st, o: o, id: id}, s.m.probe, true
+}
+
+const (
+	defaultWindow = 300 * time.Second      // how long a server keeps a session if it does not say (UP-070)
+	firstPause    = 100 * time.Millisecond // between attempts; doubled each time
+	longestPause  = 10 * time.Second
+)
+
+// reviveWithin tries until the server must have given the session up. UP-008: at once, then at growing, random intervals.
+func (s *Stream) reviveWithin(r *resumption, once bool) (*resumedLink, error) {
+	window := defaultWindow
+	if r.st.Max > 0 {
+		window = time.Duration(r.st.Max) * time.Second
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), window)
+	defer cancel()
+	s.mu.Lock()
+	s.cancel = cancel
+	s.mu.Unlock()
+	for wait := firstPause; ; wait = min(2*wait, longestPause) {
+		l, err := s.d.resume(ctx, r)
+		if err == nil || once || !errors.Is(err, ErrUnreachable) || ctx.Err() != nil {
+			return l, err
+		}
+		if e := pause(ctx, wait/2+rand.N(wait)); e != nil {
+			return nil, err
+		}
+	}
+}
+
+// continueOn makes a resumed connection the stream's.
+func (s *Stream) continueOn(l *resumedLink) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.cancel = nil
+	if s.closed {
+		return false
+	}
+	m := s.m
+	if l.token != nil {
+		m.cred.token = l.token
+	}
+	s.link, m.down = l.link, false
+	l.arm()
+	m.sm.acked = l.H
+	if notAfter(m.sm.sent, l.H) {
+		m.sm.sent = l.H
+	}
+	if notAfter(m.sm.told, l.Told) {
+		m.sm.told = l.Told
+	}
+	return true
+}
