@@ -210,9 +210,14 @@ func (m *machine) ended(now time.Time, stream int, c cause) effects {
 	if !m.begin(now) {
 		return effects{}
 	}
+	l := m.streams.link(stream)
+	lives := l != nil && l.state < linkEnding && c.kind == causeRefused // the server knows of nothing
 	m.streamOver(stream, c.fate(), c.reason())
-	if l := m.streams.link(stream); l != nil && c.kind == causeRefused && l.state == linkOver {
-		m.abandon(stream, l)
+	switch {
+	case lives && m.life == lifeLive:
+		m.e.close = append(m.e.close, closing{stream: stream, how: closeClean})
+	case lives && m.wantClose:
+		l.state = linkEnding
 	}
 	return m.finish()
 }

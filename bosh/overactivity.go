@@ -54,3 +54,27 @@ func (s *rateState) repeat(now time.Duration) bool {
 	s.repeats++
 	return s.repeats <= repeatMax
 }
+
+// overactive judges a new request that was just taken in by what still has no answer (XEP-0124 §11). What the server
+// delays does not count: that is not the browser's doing, and hold is always below requests (BOSH-113).
+func (m *machine) overactive(r *request) {
+	before := m.rate.arrival
+	first := !m.rate.arrived
+	m.rate.arrival, m.rate.arrived = m.now, true
+	if m.life != lifeLive || len(r.payload) > 0 || r.restart || r.terminate || m.isPause(r) || first || m.rate.apart(m.now, before) {
+		return
+	}
+	m.pump()
+	m.settle()
+	n := 0
+	for rid := m.win.answered + 1; rid <= m.win.highest; rid++ {
+		if s := m.win.at(rid); s != nil && s.x != 0 && (rid > m.win.received || m.releasable(s)) {
+			n++
+		}
+	}
+	if n >= m.set.requests {
+		if s := m.win.at(r.rid); s != nil {
+			m.kill(s.x, policyViolation, "too many empty requests at once")
+		}
+	}
+}

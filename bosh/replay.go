@@ -20,7 +20,6 @@ type kept struct {
 	stream int8   // of payload; -1: not named
 	prefix bool
 
-	bound   bool // holds the bind result, which the server does not send again (failover-design 4.3)
 	opaque  bool // holds something else that only this replica has
 	unheard bool // taken over: nobody knows whether the browser has it
 }

@@ -171,7 +171,6 @@ func (m *machine) count(k *kept, r *response) uint32 {
 			n++
 		case m.bind.is(el):
 			m.bind.stage, m.bind.rid = bindAnswered, m.replay.high
-			k.bound = true
 		default:
 			k.opaque = true
 		}

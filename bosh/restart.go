@@ -12,8 +12,8 @@ func (m *machine) restartable(r *request) bool {
 func (m *machine) pump() {
 	for m.win.sent < m.win.received {
 		s := m.win.at(m.win.sent + 1)
-		if s.streams &= m.streams.within(linkEnding); m.bind.covers(s.rid) {
-			s.streams = 0 // the former owner sent it, and the server has it
+		if s.streams &= m.streams.within(linkEnding); m.bind.covers(s.rid) || m.life == lifeDying {
+			s.streams = 0 // covered: the former owner sent it, and the server has it
 		}
 		if s.stage == stageReady && s.streams != 0 && (len(s.payload) > 0 || s.restart) {
 			if !m.streams.ready(s.streams) || m.sm.skip > 0 && m.win.sent != m.win.written {

@@ -25,8 +25,9 @@ func restoreMachine(now time.Time, config *machineConfig, sid string, names []st
 	m.acks.proved = l.low
 	m.refillable(l)
 	if l.pause != 0 {
+		// Never less than the normal time: clocks differ, and somebody has just come back.
 		left := time.Unix(l.pause, 0).Sub(now)
-		m.idle.request(true, max(0, min(left, set.maxpause)))
+		m.idle.request(true, max(set.inactivity, min(left, set.maxpause)))
 	}
 	m.begin(now)
 	return m, m.finish(), nil
@@ -42,7 +43,7 @@ func (m *machine) refillable(l *ledger) {
 		k := p.push()
 		*k = kept{u: u, d: d, lacks: r.d, key: r.key, stream: -1, unheard: r.d > 0}
 		if l.bound == l.low+uint64(i)+1 {
-			k.bound, k.unheard = true, true
+			k.unheard = true
 			k.payload = []element{{raw: l.bind}}
 			m.bind = bindState{stage: bindAnswered, rid: l.bound, raw: l.bind}
 		}

@@ -99,6 +99,17 @@ func TestXEP0124_17_2_UndefinedConditionHasDetail(t *testing.T) {
 	p.expect(x, "<stream:error><unsupported-stanza-type/></stream:error> terminate undefined-condition")
 	p.closed("0 clean") // the server knows of nothing
 
+	p = newProbe(t, testConfig(), holding(2)).login()
+	p.deliver(0, "<m/>")
+	p.took(p.m.ended(p.clock, 0, cause{kind: causeRefused, condition: "policy-violation"}))
+	p.closed("0 clean")
+	p.expect(p.send(1001, stanzas("<a/>")), "<m/>")
+	p.expect(p.send(1002), "terminate policy-violation")
+	p.sent("")
+	if len(p.bounces) > 0 {
+		t.Error("bounced what is delivered")
+	}
+
 	p = newProbe(t, testConfig()).login()
 	x = p.send(1001)
 	p.took(p.m.ended(p.clock, 0, cause{kind: causeRefused, condition: "policy-violation"}))

@@ -184,6 +184,15 @@ func TestXEP0124_16_6_OneStreamDies(t *testing.T) {
 	p.expect(p.send(1004), "terminate")
 }
 
+// Covers: BOSH-160.
+func TestXEP0124_16_6_ElementRefusedOnOneStream(t *testing.T) {
+	p := twoStreams(t)
+	p.took(p.m.ended(p.clock, 1, cause{kind: causeRefused, condition: "not-authorized", raw: []byte("<stream:error/>")}))
+	p.closed("1 clean")
+	p.alive()
+	p.expect(p.send(1002), "B: <stream:error/> terminate undefined-condition")
+}
+
 // Only the first stream can be resumed, so a session with two cannot be taken over.
 //
 // Covers: BOSH-154.
