@@ -125,6 +125,7 @@ func (d *Dialer) SetDomains(settings []string) error {
 			return fmt.Errorf("domain %q: %s is configured twice; remove one", setting, dom.Name)
 		}
 		dom.prepare(d.tickets)
+		dom.greetings = &greetings{}
 		s.domains[dom.Name] = &dom
 		s.names = append(s.names, dom.Name)
 	}
@@ -179,7 +180,7 @@ func (d *Dialer) resolver() *net.Resolver {
 }
 
 // Open connects to a server of o.Domain, secures the connection, opens the stream and returns once its features are
-// there. Errors wrap ErrHostUnknown, ErrHostGone or ErrUnreachable; a stream error of the server is a *StreamError.
+// there. Where a managed stream logs in over another connection anyway, they may be those of a moment ago. Errors wrap ErrHostUnknown, ErrHostGone or ErrUnreachable; a stream error of the server is a *StreamError.
 func (d *Dialer) Open(ctx context.Context, o Opening) (*Stream, error) {
 	dom, err := d.domain(o.Domain)
 	if err != nil {
@@ -189,6 +190,9 @@ func (d *Dialer) Open(ctx context.Context, o Opening) (*Stream, error) {
 		dom.prepare(d.tickets)
 	}
 	o.Domain = dom.Name
+	if s := d.defers(dom, o); s != nil {
+		return s, nil
+	}
 	ctx, cancel := context.WithTimeout(ctx, d.cfg.ConnectTimeout)
 	defer cancel()
 	begin := time.Now()
@@ -202,6 +206,9 @@ func (d *Dialer) Open(ctx context.Context, o Opening) (*Stream, error) {
 		return nil, unreachable(dom.Name, err)
 	}
 	d.connected(dom, l, time.Since(begin))
+	if o.Managed && d.cfg.Failover != nil {
+		dom.greetings.note(o, l, el)
+	}
 	return newStream(d, dom, o, l, &el), nil
 }
 

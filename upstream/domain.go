@@ -42,6 +42,7 @@ type Domain struct {
 	issuer *authority // ?reauth=external only
 
 	tlsUpgrade, tlsDirect *tls.Config // made by prepare
+	greetings             *greetings  // of a configured domain
 }
 
 // lookup is the profile for names that are looked up and compared: idna.Lookup with DNS's limits of length.

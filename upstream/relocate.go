@@ -71,7 +71,7 @@ func (s *Stream) relocate(ctx context.Context, a *attempt) error {
 	s.mu.Lock()
 	bare, wants := s.wantsLocked(a)
 	fits, must := s.fitsLocked(bare, wants), s.m.login.spoiled || !wants
-	o, old, shown := s.client, s.link, s.m.login.shown
+	o, old := s.client, s.link
 	s.mu.Unlock()
 	if fits {
 		return nil
@@ -82,14 +82,14 @@ func (s *Stream) relocate(ctx context.Context, a *attempt) error {
 	}
 	o.From = ""
 	fresh, _, err := s.d.establish(ctx, s.dom, o, w)
-	if err == nil && !sameSet(s.list(fresh), shown) {
-		// UP-103, UP-104: the browser was shown another list, which the server may have put into its hash.
+	if err == nil && !s.likens(old, fresh, a) {
 		s.d.offers.remember(s.dom.Name, nil)
 		fresh.close()
 		err = errOtherMechanisms
 	}
 	switch {
 	case err != nil && must:
+		s.d.failed(opOf(err))
 		old.cut()
 		return &Error{Op: OpNegotiate, Addr: old.addr, Err: err}
 	case err != nil:
@@ -97,6 +97,17 @@ func (s *Stream) relocate(ctx context.Context, a *attempt) error {
 	}
 	fresh.guessed = w.from != ""
 	return s.replace(fresh)
+}
+
+// likens reports whether the attempt can be made on fresh as well as on old. UP-103, UP-104: if the browser was shown another
+// list it cannot, as the server may have put its list into a hash; unless there is no old connection.
+func (s *Stream) likens(old, fresh *link, a *attempt) bool {
+	list := s.list(fresh)
+	if sameSet(list, s.m.login.shown) {
+		return true
+	}
+	_, none := old.conn.(*pending)
+	return none && slices.Contains(list, a.mechanism)
 }
 
 // replace makes fresh the connection of the stream and leaves the old one. Recv notices by the end of the old one.

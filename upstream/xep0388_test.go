@@ -228,8 +228,8 @@ func TestSecondStreamNamesTheUser(t *testing.T) {
 	o.TLS = ca.Good("example.org")
 	o.SASL2.NeedsFrom, o.SASL2.NeedsTLS = true, true
 	srv := xmpptest.Start(t, o)
-	d := managedDialer(t, Config{}, srv.Setting(ca.File()))
 	for _, auth := range []string{plainAuth("juliet", "secret"), scramAuth("juliet")} {
+		d := managedDialer(t, Config{}, srv.Setting(ca.File()))
 		x := newSession()
 		c := openWith(t, d, Opening{Managed: true, Owner: x.Owner})
 		first := srv.Next()

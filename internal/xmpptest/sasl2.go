@@ -41,6 +41,7 @@ type Faults struct {
 	NoSASL2      bool     // it is not offered any more
 	NoTypes      bool     // nor are types of channel binding, whatever SASL2.Types says
 	FAST         []string // HT mechanisms in place of SASL2.FAST; nil for no change
+	Mechanisms   []string // in place of those of Options, in both profiles; nil for no change
 }
 
 // SetFaults replaces the faults.
@@ -84,7 +85,7 @@ func (c *Conn) offersSASL2() string {
 	}
 	list := o.Mechanisms
 	if list == nil {
-		list = c.srv.opt.Mechanisms
+		list = c.mechanismList()
 	}
 	inline, types, fast := "", "", o.FAST
 	if f.FAST != nil {

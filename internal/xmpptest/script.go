@@ -30,7 +30,14 @@ func (c *Conn) SendFeatures(children string) {
 
 // Mechanisms is the SASL feature of the server's mechanisms.
 func (c *Conn) Mechanisms() string {
-	return "<mechanisms xmlns='urn:ietf:params:xml:ns:xmpp-sasl'>" + mechanisms(c.srv.opt.Mechanisms) + "</mechanisms>"
+	return "<mechanisms xmlns='urn:ietf:params:xml:ns:xmpp-sasl'>" + mechanisms(c.mechanismList()) + "</mechanisms>"
+}
+
+func (c *Conn) mechanismList() []string {
+	if f := c.srv.faults(); f.Mechanisms != nil {
+		return f.Mechanisms
+	}
+	return c.srv.opt.Mechanisms
 }
 
 const (
