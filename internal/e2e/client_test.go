@@ -208,6 +208,9 @@ func (c *client) finish(resource string) {
 	if c.jid == "" {
 		c.t.Fatalf("bind answered %v", reply)
 	}
+	if c.domain == jabberd2Domain {
+		c.t.Cleanup(func() { c.endJabberd2(c.jid) })
+	}
 	// Servers that still demand the session of RFC 3921 refuse stanzas without it.
 	if s := c.features.kid("session"); s.is(nsSession, "session") && s.kid("optional") == nil {
 		c.query("set", "", `<session xmlns="`+nsSession+`"/>`)

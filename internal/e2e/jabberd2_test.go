@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"text/template"
+	"time"
 )
 
 // jabberd2Files are the configurations of its three daemons, as short as they will start with.
@@ -97,11 +98,25 @@ func startJabberd2() (*server, error) {
 			return nil, err
 		}
 	}
-	s := &server{name: "jabberd2", domain: "jabberd2.test", mechanisms: []string{"PLAIN"}, port: ports[1]}
+	s := &server{name: "jabberd2", domain: jabberd2Domain, mechanisms: []string{"PLAIN"}, port: ports[1]}
 	if s.procs, err = jabberd2Daemons(dir, ports); err != nil {
 		return nil, err
 	}
 	return s, nil
+}
+
+const jabberd2Domain = "jabberd2.test"
+
+// endJabberd2 ends a session and waits until the session manager knows that it is over. Its c2s knows sessions by their file
+// descriptors: what the session manager says of one that has just ended would hit the next with the same number.
+func (c *client) endJabberd2(jid string) {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	_ = c.tr.end(ctx)                                       // it may have ended in the scenario
+	_ = until(ctx, "end of the session", nil, func() bool { // what goes wrong shows in the next session
+		b, _ := os.ReadFile(filepath.Join(runDir, "jabberd2", "sm.log"))
+		return bytes.Contains(b, []byte("session ended: jid="+jid)) || bytes.Contains(b, []byte("session replaced: jid="+jid))
+	})
 }
 
 // jabberd2Daemons starts the router first, because the others give up when they cannot reach it.

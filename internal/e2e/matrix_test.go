@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -37,6 +38,10 @@ func TestMatrix(t *testing.T) {
 				t.Parallel()
 				s := getServer(t, name)
 				ep := getEndpoint(t, s)
+				if s.domain == jabberd2Domain { // see endJabberd2
+					oneAtATime.Lock()
+					defer oneAtATime.Unlock()
+				}
 				for _, sc := range scenarios {
 					t.Run(sc.name, func(t *testing.T) { sc.run(t, s, kind, ep) })
 				}
@@ -44,6 +49,8 @@ func TestMatrix(t *testing.T) {
 		}
 	}
 }
+
+var oneAtATime sync.Mutex
 
 // pair logs in two accounts over the same transport.
 func pair(t *testing.T, s *server, kind string, ep endpoint) (alice, bob *client) {
