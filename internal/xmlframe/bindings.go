@@ -22,8 +22,6 @@ const manyBindings = 16
 
 func (d *bindings) reset() { d.list, d.decoded, d.index = d.list[:0], d.decoded[:0], nil }
 
-func (d *bindings) large() bool { return cap(d.list) > keepBindings || cap(d.decoded) > 1024 }
-
 // put adds the declaration that attribute a makes of prefix.
 func (d *bindings) put(b []byte, a *attr, prefix name) space {
 	where := space(len(d.list))

@@ -42,6 +42,26 @@ func (g generator) document() []byte {
 	return b.Bytes()
 }
 
+// root returns a root's start tag and the prefixes that it declares, some of those that elements declare too.
+func (g generator) root() (tag []byte, prefixes []string) {
+	var b bytes.Buffer
+	b.WriteString("<root")
+	if g.IntN(2) == 0 {
+		b.WriteString(" xmlns=" + g.quote(g.space()))
+	}
+	for _, p := range []string{"p", "q", "é", "stream", "z"} {
+		if g.IntN(2) == 0 {
+			prefixes = append(prefixes, p)
+			fmt.Fprintf(&b, " xmlns:%s=%s", p, g.quote(g.space()+p))
+		}
+	}
+	if g.IntN(2) == 0 {
+		b.WriteString(" xml:lang=" + g.quote(pick(g, "en", "de", "")))
+	}
+	b.WriteString(">")
+	return b.Bytes(), prefixes
+}
+
 // element writes an element that may use the given prefixes.
 func (g generator) element(b *bytes.Buffer, prefixes []string, depth int, budget *int) {
 	*budget--

@@ -108,6 +108,7 @@ const (
 	keepFrames   = 64
 	keepAttrs    = 64
 	keepBindings = 64
+	keepDecoded  = 1024 // bytes
 )
 
 var machines = sync.Pool{New: func() any {
@@ -125,11 +126,14 @@ func newMachine(root *inherits, limits Limits, tagOnly bool) *machine {
 }
 
 func (m *machine) free() {
-	if cap(m.open) > keepFrames || cap(m.attrs) > keepAttrs || m.bindings.large() {
-		return
+	if !m.outgrown() {
+		m.root = nil
+		machines.Put(m)
 	}
-	m.root = nil
-	machines.Put(m)
+}
+
+func (m *machine) outgrown() bool {
+	return cap(m.open) > keepFrames || cap(m.attrs) > keepAttrs || cap(m.bindings.list) > keepBindings || cap(m.bindings.decoded) > keepDecoded
 }
 
 // run examines b, the token from its '<' on, beyond what it has examined. It stops when the token is done, on a fault, or

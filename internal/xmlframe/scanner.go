@@ -130,7 +130,7 @@ func (s *Scanner) complete(tok *Token) {
 	case s.token.tagOnly:
 		tok.Kind = Header
 		raw := tok.Element.Raw
-		s.open(raw, raw[1:nameEnd(raw)])
+		s.open(raw, nameOf(raw))
 		s.empty, s.place = s.token.empty, insideRoot
 	case s.mode == Standalone:
 		s.place = afterRoot

@@ -14,14 +14,14 @@ import (
 type node struct {
 	name     string   // {namespace}local
 	attrs    []string // {namespace}local=value, sorted; declarations left out
-	lang     string   // in force
+	lang     string   // in force, after speak
 	text     string   // direct character data
 	children []*node
 }
 
 func (n *node) String() string {
 	var t strings.Builder
-	fmt.Fprintf(&t, "(%s %q %q", n.name, n.attrs, n.text)
+	fmt.Fprintf(&t, "(%s %q %q %q", n.name, n.lang, n.attrs, n.text)
 	for _, c := range n.children {
 		t.WriteByte(' ')
 		t.WriteString(c.String())
@@ -32,11 +32,25 @@ func (n *node) String() string {
 
 func expanded(space, local string) string { return "{" + space + "}" + local }
 
-// treeOf walks an element by its own means.
-func treeOf(e Element) *node { return treeUnder(e, e.root.declared().Lang) }
+// speak turns the attributes xml:lang into the languages in force, for an element that inherits lang.
+func (n *node) speak(lang string) *node {
+	n.lang = lang
+	n.attrs = slices.DeleteFunc(n.attrs, func(a string) bool {
+		own, ok := strings.CutPrefix(a, expanded(xmlSpace, "lang")+"=")
+		if ok {
+			n.lang = own
+		}
+		return ok
+	})
+	for _, c := range n.children {
+		c.speak(n.lang)
+	}
+	return n
+}
 
-func treeUnder(e Element, lang string) *node {
-	n := &node{name: expanded(string(e.Space), string(e.Local)), text: e.Text(), lang: lang}
+// treeOf walks an element by its own means.
+func treeOf(e Element) *node {
+	n := &node{name: expanded(string(e.Space), string(e.Local)), text: e.Text()}
 	for a := range e.Attributes() {
 		space := ""
 		if len(a.Prefix) > 0 {
@@ -45,11 +59,8 @@ func treeUnder(e Element, lang string) *node {
 		n.attrs = append(n.attrs, expanded(space, string(a.Local))+"="+a.Value())
 	}
 	slices.Sort(n.attrs)
-	if own, ok := e.Attr(xmlSpace, "lang"); ok {
-		n.lang = own
-	}
 	for c := range e.Children() {
-		n.children = append(n.children, treeUnder(c, n.lang))
+		n.children = append(n.children, treeOf(c))
 	}
 	return n
 }
@@ -164,11 +175,11 @@ func inlineSpaces(s string) string {
 	return strings.NewReplacer("\t", " ", "\n", " ", "\r", " ").Replace(s)
 }
 
-// flat is the tree as text, with the differences that encoding/xml cannot tell taken out.
+// flat is the tree as text, without what encoding/xml cannot tell: which white space is in attribute values.
 func (n *node) flat() string {
 	var each func(n *node) *node
 	each = func(n *node) *node {
-		c := &node{name: inlineSpaces(n.name), text: n.text}
+		c := &node{name: inlineSpaces(n.name), lang: inlineSpaces(n.lang), text: n.text}
 		for _, a := range n.attrs {
 			c.attrs = append(c.attrs, inlineSpaces(a))
 		}
