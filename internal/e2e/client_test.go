@@ -131,7 +131,12 @@ func newClient(t *testing.T, kind string, ep endpoint, domain string) *client {
 	} else {
 		c.tr = newWebSocket(ep.websocket, c.in)
 	}
-	t.Cleanup(c.tr.drop)
+	t.Cleanup(func() {
+		if domain == jabberd2Domain && c.jid != "" {
+			leaveJabberd2(t, c)
+		}
+		c.tr.drop()
+	})
 	return c
 }
 
@@ -207,9 +212,6 @@ func (c *client) finish(resource string) {
 	}
 	if c.jid == "" {
 		c.t.Fatalf("bind answered %v", reply)
-	}
-	if c.domain == jabberd2Domain {
-		c.t.Cleanup(func() { c.endJabberd2(c.jid) })
 	}
 	// Servers that still demand the session of RFC 3921 refuse stanzas without it.
 	if s := c.features.kid("session"); s.is(nsSession, "session") && s.kid("optional") == nil {

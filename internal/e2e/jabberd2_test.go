@@ -8,12 +8,14 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
+	"testing"
 	"text/template"
-	"time"
 )
 
 // jabberd2Files are the configurations of its three daemons, as short as they will start with.
@@ -107,17 +109,35 @@ func startJabberd2() (*server, error) {
 
 const jabberd2Domain = "jabberd2.test"
 
-// endJabberd2 ends a session and waits until the session manager knows that it is over. Its c2s knows sessions by their file
-// descriptors: what the session manager says of one that has just ended would hit the next with the same number.
-func (c *client) endJabberd2(jid string) {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+// leaveJabberd2 ends a session, waits until its connection is gone and puts an idle one in its place. jabberd2 names sessions
+// by their file descriptor: what its session manager still has to say to one that is gone reaches the next one with that
+// number, as a stream error. A connection without a stream drops it.
+func leaveJabberd2(t *testing.T, c *client) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), stepTimeout)
 	defer cancel()
-	_ = c.tr.end(ctx)                                       // it may have ended in the scenario
-	_ = until(ctx, "end of the session", nil, func() bool { // what goes wrong shows in the next session
-		b, _ := os.ReadFile(filepath.Join(runDir, "jabberd2", "sm.log"))
-		return bytes.Contains(b, []byte("session ended: jid="+jid)) || bytes.Contains(b, []byte("session replaced: jid="+jid))
-	})
+	_ = c.tr.end(ctx) // it may have ended before
+	s, err := servers["jabberd2"]()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c2s := s.procs[len(s.procs)-1]
+	if err := until(ctx, "the end of "+c.jid, c2s, func() bool {
+		log, err := os.ReadFile(c2s.logs[0])
+		return err == nil && bytes.Count(log, []byte("disconnect jid="+c.jid+",")) >= bytes.Count(log, []byte("bound: jid="+c.jid+"\n"))
+	}); err != nil {
+		t.Error(err)
+	}
+	idle, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", s.port))
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	placeholders.Store(idle, true)
 }
+
+// placeholders keeps the connections that leaveJabberd2 made until the process ends.
+var placeholders sync.Map
 
 // jabberd2Daemons starts the router first, because the others give up when they cannot reach it.
 func jabberd2Daemons(dir string, ports []int) ([]*process, error) {
