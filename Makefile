@@ -19,7 +19,8 @@ web/dist/index.html: web/package-lock.json web/build.mjs $(wildcard web/src/*)
 	npm --prefix web run --silent build
 
 demo:
-	go run ./internal/demo
+	@go build -o .cache/bin/demo ./internal/demo
+	@exec .cache/bin/demo
 
 test:
 	@.ci/test

@@ -60,8 +60,8 @@ func (m *machine) fill(r *response, s *slot) {
 	if m.streams.named() && (len(r.payload) > 0 || l.fate != nil) {
 		r.stream = m.streams.name(i) // XEP-0124 §16.4
 	}
-	if l.fate != nil && len(l.queue) == 0 {
-		r.end(l.fate) // XEP-0124 §16.6: that stream only
+	if l.fate != nil && len(l.queue) == 0 && (len(r.payload) == 0 || l.fate.raw != nil) {
+		r.end(l.fate) // XEP-0124 §16.6: that stream only; children come with a stream error only
 		l.fate = nil
 	}
 }
@@ -116,7 +116,7 @@ func (m *machine) safe(rid uint64) uint64 {
 	}
 	for rid < m.win.received {
 		s := m.win.at(rid + 1)
-		if s != nil && !m.releasable(s) {
+		if s != nil && (s.rid > m.win.written || !m.sm.has(s.u)) {
 			break
 		}
 		rid++
