@@ -182,6 +182,7 @@ func ownerOf(r Replica) string               { return r.ID + "/" + r.Incarnation
 func (r *Redis) request() string {
 	return r.cfg.Self.Incarnation + "." + strconv.FormatUint(r.requests.Add(1), 36)
 }
+
 func ownedBy(owner, address string) Replica {
 	id, incarnation, _ := strings.Cut(owner, "/")
 	return Replica{ID: id, Incarnation: incarnation, Address: address}

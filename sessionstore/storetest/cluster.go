@@ -70,3 +70,27 @@ sentinel failover-timeout %[3]s 5000
 	})
 	return s
 }
+
+// MoveSlot moves the slot of a key, with the key in it, to another node.
+func MoveSlot(t testing.TB, nodes []*Server, key string) {
+	t.Helper()
+	slot := strings.TrimPrefix(nodes[0].Must(t, "CLUSTER KEYSLOT "+key), ":")
+	var from, to *Server
+	for _, n := range nodes {
+		if n.Must(t, "CLUSTER COUNTKEYSINSLOT "+slot) != ":0" {
+			from = n
+		} else {
+			to = n
+		}
+	}
+	if from == nil || to == nil {
+		t.Fatalf("slot %s: no node has the key", slot)
+	}
+	id := func(n *Server) string { return n.Must(t, "CLUSTER MYID") }
+	to.Must(t, "CLUSTER SETSLOT "+slot+" IMPORTING "+id(from))
+	from.Must(t, "CLUSTER SETSLOT "+slot+" MIGRATING "+id(to))
+	from.Must(t, fmt.Sprintf("MIGRATE 127.0.0.1 %d %s 0 2000", to.Port, key))
+	for _, n := range nodes {
+		n.Must(t, "CLUSTER SETSLOT "+slot+" NODE "+id(to))
+	}
+}
