@@ -21,6 +21,7 @@ func (m *machine) respond(s *slot) {
 	m.tellFate(r)
 	if !r.terminate {
 		m.acknowledgeRequests(r, s)
+		m.reportMissing(r)
 	}
 	m.keep(s, r)
 	if r.terminate && r.stream == "" {
@@ -100,10 +101,11 @@ func (m *machine) acknowledgeRequests(r *response, s *slot) {
 	if r.hasAck = s.created || rid != s.rid; r.hasAck {
 		r.ack = rid
 	}
-	if s.x == 0 {
-		return
-	}
-	if k := m.replay.at(m.acks.report); k != nil { // XEP-0124 §9.2
+}
+
+// reportMissing tells the browser of the response that it lacks (XEP-0124 §9.2).
+func (m *machine) reportMissing(r *response) {
+	if k := m.replay.at(m.acks.report); k != nil {
 		r.report, r.since = m.acks.report, min(m.now-k.at, reportMax)
 	}
 	m.acks.report = 0
