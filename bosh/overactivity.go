@@ -57,7 +57,7 @@ func (s *rateState) repeat(now time.Duration) bool {
 
 // abandonedAfter is how old a request may be that counts although the server keeps us from answering it. Beyond that its
 // browser may be gone without our having been told, and a new page may have taken over.
-const abandonedAfter = 2 * time.Second
+const abandonedAfter = 500 * time.Millisecond
 
 // simultaneous counts the requests that have no answer (XEP-0124 §11).
 func (m *machine) simultaneous() int {
@@ -77,7 +77,7 @@ func (m *machine) overactive(r *request) {
 	before := m.rate.arrival
 	first := !m.rate.arrived
 	m.rate.arrival, m.rate.arrived = m.now, true
-	if m.life != lifeLive || len(r.payload) > 0 || r.restart || r.terminate || m.isPause(r) || first || m.rate.apart(m.now, before) {
+	if m.life != lifeLive || r.rid != m.win.highest || len(r.payload) > 0 || r.restart || r.terminate || m.isPause(r) || first || m.rate.apart(m.now, before) {
 		return
 	}
 	m.pump()

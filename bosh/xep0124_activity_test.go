@@ -105,6 +105,18 @@ func TestXEP0124_11_TooManyEmptyRequests(t *testing.T) {
 	}
 }
 
+// A request that arrives late is not the last one.
+//
+// Covers: BOSH-112.
+func TestXEP0124_11_LateEmptyRequest(t *testing.T) {
+	p := newProbe(t, testConfig()).login()
+	p.send(1003, pausing(60))
+	p.pass(time.Second)
+	p.send(1001)
+	p.send(1002, stanzas("<a/>"))
+	p.alive()
+}
+
 // Covers: BOSH-112, BOSH-113.
 func TestXEP0124_11_HoldBelowRequestsLeavesRoom(t *testing.T) {
 	p := newProbe(t, testConfig(), holding(2)).login()
