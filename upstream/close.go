@@ -170,8 +170,11 @@ func (s *Stream) finish(err error) error {
 	return err
 }
 
-// bye writes a last word unless ours is out already or somebody is stuck in a write.
+// bye writes a last word unless ours is out already or somebody is stuck in a write. Who is merely about to return from one
+// is waited for.
 func (s *Stream) bye(b []byte) {
+	late := time.NewTimer(byeTimeout)
+	defer late.Stop()
 	select {
 	case s.writing <- struct{}{}:
 		_ = s.put(b, byeTimeout)
@@ -179,7 +182,7 @@ func (s *Stream) bye(b []byte) {
 		s.closed = true
 		s.mu.Unlock()
 		<-s.writing
-	default:
+	case <-late.C:
 	}
 }
 

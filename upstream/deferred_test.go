@@ -10,9 +10,7 @@ import (
 	"stanzagate/internal/xmpptest"
 )
 
-// What the server showed a moment ago is shown again, and the only connection is that of the login.
-//
-// Covers: UP-104, UP-108.
+// Covers: UP-104, UP-108. What the server showed a moment ago is shown again, and the only connection is that of the login.
 func TestFirstStreamIsSaved(t *testing.T) {
 	ca := xmpptest.NewCA(t)
 	o := modern()
@@ -110,10 +108,8 @@ func TestSavedStreamFindsNobody(t *testing.T) {
 	}
 }
 
-// The server may have changed its list meanwhile; what it still offers works. Who has no account to
+// Covers: UP-096, UP-106. The server may have changed its list meanwhile; what it still offers works. Who has no account to
 // name signs in over a stream without one.
-//
-// Covers: UP-096, UP-106.
 func TestSavedStreamFindsAnotherList(t *testing.T) {
 	c, srv := saved(t)
 	srv.SetFaults(xmpptest.Faults{Mechanisms: []string{"PLAIN", "X-NEW"}})

@@ -37,9 +37,7 @@ func TestReauthSettings(t *testing.T) {
 	}
 }
 
-// A minted certificate names the user, lives for minutes, and is good for a client only.
-//
-// Covers: UP-106.
+// Covers: UP-106. A minted certificate names the user, lives for minutes, and is good for a client only.
 func TestMintedCertificate(t *testing.T) {
 	pem, err := os.ReadFile(xmpptest.NewCA(t).KeyFile())
 	if err != nil {

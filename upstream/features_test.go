@@ -23,9 +23,7 @@ const (
 	fLimits = "<limits xmlns='urn:xmpp:stream-limits:0'><max-bytes>10000</max-bytes><idle-seconds>840</idle-seconds></limits>"
 )
 
-// What is hidden is hidden whole; all else stays byte for byte.
-//
-// Covers: UP-051, UP-098, UP-100, UP-102.
+// Covers: UP-098, UP-100, UP-102, UP-051. What is hidden is hidden whole; all else stays byte for byte.
 func TestFeaturesThatABrowserSees(t *testing.T) {
 	all := []string{"\n ", fTLS, "\n ", fZip, fSM, fSM2, fCB, fSASL, fSASL2, fAuth, fAck, fLimits, "\n"}
 	without := func(drop ...string) string {
@@ -63,9 +61,7 @@ func TestFeaturesThatABrowserSees(t *testing.T) {
 	}
 }
 
-// Features without anything to hide are not even copied.
-//
-// Covers: UP-098.
+// Covers: UP-098. Features without anything to hide are not even copied.
 func TestFeaturesWithoutChange(t *testing.T) {
 	el := parse(t, "<stream:features xmlns:stream='"+ns.Stream+"'>"+fSASL+fCB+"</stream:features>")
 	if got := (policy{managed: true, noPlain: false}).filter(el); &got.Raw[0] != &el.Raw[0] {
@@ -73,9 +69,7 @@ func TestFeaturesWithoutChange(t *testing.T) {
 	}
 }
 
-// A set: order does not matter, unknown ones neither, unless one is required and nothing else is there.
-//
-// Covers: UP-027.
+// Covers: UP-027. A set: order does not matter, unknown ones neither, unless one is required and nothing else is there.
 func TestReadFeatures(t *testing.T) {
 	for raw, ok := range map[string]bool{
 		"":                                 true,
@@ -95,9 +89,7 @@ func TestReadFeatures(t *testing.T) {
 	}
 }
 
-// Limits are believed as far as they are sane, and observed.
-//
-// Covers: UP-031.
+// Covers: UP-031. Limits are believed as far as they are sane, and observed.
 func TestStreamLimits(t *testing.T) {
 	for raw, want := range map[string][2]int64{
 		fLimits: {10000, 840},

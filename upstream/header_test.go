@@ -9,9 +9,7 @@ import (
 	"stanzagate/internal/xmpptest"
 )
 
-// Byte for byte.
-//
-// Covers: UP-023.
+// Covers: UP-023. Byte for byte.
 func TestOurHeader(t *testing.T) {
 	const ends = " xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>"
 	for want, got := range map[string][]byte{
@@ -24,9 +22,7 @@ func TestOurHeader(t *testing.T) {
 	}
 }
 
-// The browser's JID is named once the stream is encrypted, bare, and only if it is one of the domain.
-//
-// Covers: UP-024.
+// Covers: UP-024. The browser's JID is named once the stream is encrypted, bare, and only if it is one of the domain.
 func TestFromIsSentOverTLSOnly(t *testing.T) {
 	for _, c := range []struct {
 		from      string
@@ -69,9 +65,7 @@ const (
 	declared = "<?xml version='1.0'?>"
 )
 
-// Old servers leave attributes out; other prefixes and quotes mean the same.
-//
-// Covers: UP-025, UP-036.
+// Covers: UP-025, UP-036. Old servers leave attributes out; other prefixes and quotes mean the same.
 func TestServerHeaders(t *testing.T) {
 	for _, c := range []struct {
 		name, raw string
@@ -96,9 +90,7 @@ func TestServerHeaders(t *testing.T) {
 	}
 }
 
-// The server is told what is wrong before the connection is given up.
-//
-// Covers: UP-025, UP-026, UP-027, UP-034, UP-043.
+// Covers: UP-025, UP-026, UP-027, UP-034, UP-043. The server is told what is wrong before the connection is given up.
 func TestServerHeadersThatEndTheAttempt(t *testing.T) {
 	for _, c := range []struct{ name, raw, condition string }{
 		{"no version", root + ">", "unsupported-version"},
@@ -138,9 +130,7 @@ func TestServerHeadersThatEndTheAttempt(t *testing.T) {
 	}
 }
 
-// Once encrypted, a server that calls itself by another name is not the domain's.
-//
-// Covers: UP-025.
+// Covers: UP-025. Once encrypted, a server that calls itself by another name is not the domain's.
 func TestForeignFromOverTLS(t *testing.T) {
 	ca := xmpptest.NewCA(t)
 	told := make(chan string, 1)
@@ -159,9 +149,7 @@ func TestForeignFromOverTLS(t *testing.T) {
 	contains(t, <-told, "<invalid-from")
 }
 
-// A stream error instead of the features is told as such; the server gets a closing tag.
-//
-// Covers: UP-042.
+// Covers: UP-042. A stream error instead of the features is told as such; the server gets a closing tag.
 func TestStreamErrorAtOnce(t *testing.T) {
 	srv := xmpptest.Start(t, xmpptest.Options{Handler: func(c *xmpptest.Conn) {
 		c.ExpectHeader()

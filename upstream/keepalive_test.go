@@ -11,9 +11,7 @@ import (
 	"stanzagate/internal/xmpptest"
 )
 
-// No white space while TLS, SASL and bind go on; one space on a bound stream.
-//
-// Covers: UP-030, UP-112.
+// Covers: UP-030, UP-112. No white space while TLS, SASL and bind go on; one space on a bound stream.
 func TestKeepAlive(t *testing.T) {
 	srv := xmpptest.Start(t, xmpptest.Options{})
 	c := dialTo(t, srv.Setting(""), Opening{})
@@ -54,9 +52,7 @@ func TestKeepAlive(t *testing.T) {
 	quiet()
 }
 
-// The kernel watches the connection: probes while it is idle, a bound for data in flight.
-//
-// Covers: UP-112.
+// Covers: UP-112. The kernel watches the connection: probes while it is idle, a bound for data in flight.
 func TestDeadConnectionsAreFound(t *testing.T) {
 	srv := xmpptest.Start(t, xmpptest.Options{})
 	c := dialTo(t, srv.Setting(""), Opening{})
@@ -83,9 +79,7 @@ func TestDeadConnectionsAreFound(t *testing.T) {
 	}
 }
 
-// A server's ping is the browser's to answer.
-//
-// Covers: UP-114.
+// Covers: UP-114. A server's ping is the browser's to answer.
 func TestServerPingGoesThrough(t *testing.T) {
 	ping := "<iq type='get' id='s1' from='example.org'><ping xmlns='urn:xmpp:ping'/></iq>"
 	for _, managed := range []bool{false, true} {
@@ -106,9 +100,7 @@ func TestServerPingGoesThrough(t *testing.T) {
 	}
 }
 
-// Each stage that a server can stall ends in the time that the setting gives.
-//
-// Covers: UP-009.
+// Covers: UP-009. Each stage that a server can stall ends in the time that the setting gives.
 func TestStalledStages(t *testing.T) {
 	ca := xmpptest.NewCA(t)
 	silent := func(c *xmpptest.Conn) { _, _ = c.Read() }

@@ -28,9 +28,7 @@ func redirecting(t *testing.T, o xmpptest.Options, host string) *xmpptest.Server
 	return xmpptest.Start(t, o)
 }
 
-// host:port is dialled as it is, with the same `to`; the old server gets a closing tag.
-//
-// Covers: UP-042, UP-044, UP-045.
+// Covers: UP-044, UP-045, UP-042. host:port is dialled as it is, with the same `to`; the old server gets a closing tag.
 func TestRedirectWithPort(t *testing.T) {
 	last := xmpptest.Start(t, xmpptest.Options{})
 	middle := redirecting(t, xmpptest.Options{}, " "+last.Addr+"\n")
@@ -49,9 +47,7 @@ func TestRedirectWithPort(t *testing.T) {
 	middle.Wait()
 }
 
-// A bare host is looked up like a domain; the reference identity stays.
-//
-// Covers: UP-045.
+// Covers: UP-045. A bare host is looked up like a domain; the reference identity stays.
 func TestRedirectWithoutPort(t *testing.T) {
 	ca := xmpptest.NewCA(t)
 	for name, want := range map[string]bool{"example.org": true, "other.test": false} {
@@ -73,9 +69,7 @@ func TestRedirectWithoutPort(t *testing.T) {
 	}
 }
 
-// Five redirects in a row are followed, a loop is not.
-//
-// Covers: UP-044.
+// Covers: UP-044. Five redirects in a row are followed, a loop is not.
 func TestRedirectLoop(t *testing.T) {
 	var srv *xmpptest.Server
 	ready := make(chan struct{})
@@ -95,9 +89,7 @@ func TestRedirectLoop(t *testing.T) {
 	}
 }
 
-// Nonsense is not dialled, and a redirect does not extend the leave to go in the clear.
-//
-// Covers: UP-010, UP-044.
+// Covers: UP-044, UP-010. Nonsense is not dialled, and a redirect does not extend the leave to go in the clear.
 func TestRedirectsThatAreNotFollowed(t *testing.T) {
 	for _, host := range []string{"", " ", "a:b", "a:0", "a:70000", ":1", "[::1", "x@y", "a/b", "a b", "8.8.8.8:5222"} {
 		srv := redirecting(t, xmpptest.Options{}, host)
@@ -124,9 +116,7 @@ func TestSplitRedirect(t *testing.T) {
 	}
 }
 
-// Before the browser has begun to log in a redirect goes unnoticed.
-//
-// Covers: UP-044.
+// Covers: UP-044. Before the browser has begun to log in a redirect goes unnoticed.
 func TestRedirectAfterFeatures(t *testing.T) {
 	last := xmpptest.Start(t, xmpptest.Options{})
 	first := xmpptest.Start(t, xmpptest.Options{Handler: func(c *xmpptest.Conn) {
@@ -161,9 +151,7 @@ func TestRedirectAfterFeatures(t *testing.T) {
 	first.Wait()
 }
 
-// What the browser knows, or has begun, does not fit another server: it begins anew.
-//
-// Covers: UP-044.
+// Covers: UP-044. What the browser knows, or has begun, does not fit another server: it begins anew.
 func TestRedirectThatTheBrowserWouldNotice(t *testing.T) {
 	other := xmpptest.Start(t, xmpptest.Options{Mechanisms: []string{"EXTERNAL"}})
 	same := xmpptest.Start(t, xmpptest.Options{})

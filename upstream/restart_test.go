@@ -8,9 +8,7 @@ import (
 	"stanzagate/internal/xmpptest"
 )
 
-// After success a new header on the same connection, no closing tag, and nothing more.
-//
-// Covers: UP-023, UP-028.
+// Covers: UP-028, UP-023. After success a new header on the same connection, no closing tag, and nothing more.
 func TestRestartIsOneHeader(t *testing.T) {
 	ca := xmpptest.NewCA(t)
 	srv := xmpptest.Start(t, xmpptest.Options{TLS: ca.Good("example.org"), Direct: true})
@@ -38,9 +36,7 @@ func TestRestartIsOneHeader(t *testing.T) {
 	}
 }
 
-// Nothing of the old stream stays in scope, and a server in a hurry is understood, however the bytes come.
-//
-// Covers: UP-028.
+// Covers: UP-028. Nothing of the old stream stays in scope, and a server in a hurry is understood, however the bytes come.
 func TestRestartForgetsTheOldStream(t *testing.T) {
 	const early = "<?xml version='1.0'?>" + root + " xmlns:new='urn:new' id='2' version='1.0'>"
 	for _, chunk := range []int{1, 7, 1 << 20} {
@@ -81,9 +77,7 @@ func TestRestartForgetsTheOldStream(t *testing.T) {
 	}
 }
 
-// Between success and restart the old stream can still end.
-//
-// Covers: UP-028, UP-042.
+// Covers: UP-042, UP-028. Between success and restart the old stream can still end.
 func TestOldStreamEndsBeforeTheRestart(t *testing.T) {
 	for raw, check := range map[string]func(*conn){
 		"<stream:error><conflict xmlns='" + ns.Streams + "'/></stream:error></stream:stream>": func(c *conn) {
@@ -108,9 +102,7 @@ func TestOldStreamEndsBeforeTheRestart(t *testing.T) {
 	}
 }
 
-// The first element of the new stream must be its features.
-//
-// Covers: UP-027.
+// Covers: UP-027. The first element of the new stream must be its features.
 func TestRestartWithoutFeatures(t *testing.T) {
 	srv := xmpptest.Start(t, xmpptest.Options{Handler: func(c *xmpptest.Conn) {
 		if c.Secure() != nil || c.Authenticate() != nil {

@@ -63,9 +63,7 @@ func (c *conn) bind(class Class) {
 	c.expect("iq")
 }
 
-// Another replica goes on where the first was cut, in each class.
-//
-// Covers: UP-066, UP-067, UP-068, UP-072, UP-087, UP-095.
+// Covers: UP-066, UP-067, UP-068, UP-072, UP-087, UP-095. Another replica goes on where the first was cut, in each class.
 func TestTakeover(t *testing.T) {
 	for _, k := range classes(t) {
 		t.Run(k.name, func(t *testing.T) {
@@ -149,9 +147,7 @@ func lose(t *testing.T, srv *xmpptest.Server, setting string) (*Dialer, *session
 	return d, x, state
 }
 
-// What ends a session for good, and how it is told.
-//
-// Covers: UP-069, UP-088, UP-092, UP-093, UP-101.
+// Covers: UP-069, UP-088, UP-092, UP-093, UP-101. What ends a session for good, and how it is told.
 func TestLostSessions(t *testing.T) {
 	const gone = "<item-not-found xmlns='" + ns.Stanzas + "'/>"
 	ownerSays := errors.New("another replica owns it")
@@ -205,7 +201,6 @@ func TestLostSessions(t *testing.T) {
 }
 
 // A state opens for its own session, user and server only, and by gateways that understand it.
-//
 // Covers: UP-086.
 func TestStates(t *testing.T) {
 	srv := xmpptest.Start(t, modern())
@@ -254,10 +249,8 @@ func TestStates(t *testing.T) {
 	}
 }
 
-// Where the server wants to be found comes first, where it was second, where the domain is last;
+// Covers: UP-056, UP-015. Where the server wants to be found comes first, where it was second, where the domain is last;
 // the certificate is always that of the domain.
-//
-// Covers: UP-015, UP-056.
 func TestWhereToResume(t *testing.T) {
 	z := newZone(t)
 	for name, c := range map[string]struct {
@@ -330,9 +323,7 @@ func TestResumeStaysEncrypted(t *testing.T) {
 	}
 }
 
-// A server that gives a new token with each login: it is stored before anything else is said, and used.
-//
-// Covers: UP-091.
+// Covers: UP-091. A server that gives a new token with each login: it is stored before anything else is said, and used.
 func TestTokenReplacedAtResumption(t *testing.T) {
 	o := modern()
 	o.SASL2.Rotate = true
@@ -370,9 +361,7 @@ func TestTokenReplacedAtResumption(t *testing.T) {
 	_ = s.Cut()
 }
 
-// Features that follow a resumption, sooner or later, are nobody's business.
-//
-// Covers: UP-079.
+// Covers: UP-079. Features that follow a resumption, sooner or later, are nobody's business.
 func TestFeaturesAfterResumption(t *testing.T) {
 	for _, late := range []bool{false, true} {
 		srv := xmpptest.Start(t, modern())
@@ -394,9 +383,7 @@ func TestFeaturesAfterResumption(t *testing.T) {
 	}
 }
 
-// No more than so many resumptions at once for each server address; the others wait.
-//
-// Covers: UP-008.
+// Covers: UP-008. No more than so many resumptions at once for each server address; the others wait.
 func TestResumptionsAreCapped(t *testing.T) {
 	const each, all = 4, 40
 	var mu sync.Mutex

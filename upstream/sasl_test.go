@@ -7,9 +7,7 @@ import (
 	"stanzagate/internal/xmpptest"
 )
 
-// Absent data and empty data stay what they are, both ways; the server's part likewise.
-//
-// Covers: UP-049.
+// Covers: UP-049. Absent data and empty data stay what they are, both ways; the server's part likewise.
 func TestClassicSASLPassesUnchanged(t *testing.T) {
 	browser := []string{
 		"<auth xmlns='" + ns.SASL + "' mechanism='X'/>",
@@ -53,9 +51,7 @@ func TestClassicSASLPassesUnchanged(t *testing.T) {
 	}
 }
 
-// Failed attempts stay on the connection; the JID is what the server says.
-//
-// Covers: UP-050, UP-053.
+// Covers: UP-050, UP-053. Failed attempts stay on the connection; the JID is what the server says.
 func TestWrongPasswordThenRightOne(t *testing.T) {
 	srv := xmpptest.Start(t, xmpptest.Options{Handler: func(c *xmpptest.Conn) {
 		if c.Secure() != nil || c.Authenticate() != nil {
@@ -94,9 +90,7 @@ func TestWrongPasswordThenRightOne(t *testing.T) {
 	}
 }
 
-// A refused bind can be tried again.
-//
-// Covers: UP-053.
+// Covers: UP-053. A refused bind can be tried again.
 func TestBindRefused(t *testing.T) {
 	srv := xmpptest.Start(t, xmpptest.Options{Handler: func(c *xmpptest.Conn) {
 		if c.Secure() != nil || c.Authenticate() != nil {
@@ -125,9 +119,7 @@ func TestBindRefused(t *testing.T) {
 	}
 }
 
-// A client that does SASL2 with Bind 2 and stream management inline is followed (XEP-0388 §3.6.1).
-//
-// Covers: UP-049.
+// Covers: UP-049. A client that does SASL2 with Bind 2 and stream management inline is followed (XEP-0388 §3.6.1).
 func TestClientsOwnSASL2(t *testing.T) {
 	auth := "<authenticate xmlns='" + ns.SASL2 + "' mechanism='PLAIN'><initial-response>AA==</initial-response></authenticate>"
 	success := "<success xmlns='" + ns.SASL2 + "'><authorization-identifier>juliet@example.org/x</authorization-identifier>" +
@@ -155,28 +147,6 @@ func TestClientsOwnSASL2(t *testing.T) {
 	c.forward("<message xmlns='jabber:client'/>")
 	_ = c.Cut()
 	srv.Wait()
-}
-
-// What Bind 2 did is read where XEP-0386 puts it, and nowhere else (AMB-5).
-//
-// Covers: UP-083, UP-084.
-func TestReadBound(t *testing.T) {
-	const enabled, failed = "<enabled xmlns='" + ns.SM + "' id='1' resume='1'/>", "<failed xmlns='" + ns.SM + "'/>"
-	for raw, want := range map[string]progress{
-		"<bound xmlns='urn:xmpp:bind:0'>" + enabled + "</bound>":  {bound: true, resumable: true},
-		"<bound xmlns='urn:xmpp:bind:0'>" + failed + "</bound>":   {bound: true},
-		"<bound xmlns='urn:xmpp:bind:0'/>":                        {bound: true},
-		"<bound xmlns='urn:xmpp:bind2:1'>" + enabled + "</bound>": {},
-		"<resumed xmlns='" + ns.SM + "' h='1' previd='x'/>":       {bound: true, resumable: true},
-		failed: {},
-	} {
-		var p progress
-		p.saw(parse(t, "<success xmlns='"+ns.SASL2+"'>"+raw+"</success>"))
-		want.authenticated = true
-		if p != want {
-			t.Errorf("%s: %+v", raw, p)
-		}
-	}
 }
 
 // A login by XEP-0078 authenticates and binds in one.

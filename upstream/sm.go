@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"errors"
 	"strconv"
 
 	"stanzagate/internal/ns"
@@ -98,7 +99,7 @@ func appendResume(b []byte, id string, h uint32) []byte {
 
 const ackRequest = "<r xmlns='" + ns.SM + "'/>"
 
-var errBadCount = &fault{"bad-format", "attribute h is not a counter"}
+var errBadCount = errors.New("attribute h is not a counter")
 
 // readCount reads an h attribute.
 func readCount(el xmlframe.Element) (uint32, error) {

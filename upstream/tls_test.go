@@ -86,9 +86,7 @@ func TestCertificates(t *testing.T) {
 	})
 }
 
-// Direct TLS comes first, names the domain, offers the protocol, and no STARTTLS follows.
-//
-// Covers: UP-006, UP-007.
+// Covers: UP-006, UP-007. Direct TLS comes first, names the domain, offers the protocol, and no STARTTLS follows.
 func TestDirectTLS(t *testing.T) {
 	ca := xmpptest.NewCA(t)
 	srv := xmpptest.Start(t, xmpptest.Options{TLS: ca.Good("example.org"), Direct: true})
@@ -109,9 +107,7 @@ func TestDirectTLS(t *testing.T) {
 	}
 }
 
-// STARTTLS on a plain target: SNI, no ALPN, and a new header without a closing tag.
-//
-// Covers: UP-006, UP-007, UP-014.
+// Covers: UP-006, UP-007, UP-014. STARTTLS on a plain target: SNI, no ALPN, and a new header without a closing tag.
 func TestStartTLS(t *testing.T) {
 	ca := xmpptest.NewCA(t)
 	srv := xmpptest.Start(t, xmpptest.Options{TLS: ca.Good("example.org")})
@@ -126,9 +122,7 @@ func TestStartTLS(t *testing.T) {
 	}
 }
 
-// A server without STARTTLS, or a network that hides it, gets no login; only ?tls= changes that.
-//
-// Covers: UP-011, UP-012.
+// Covers: UP-011, UP-012. A server without STARTTLS, or a network that hides it, gets no login; only ?tls= changes that.
 func TestTLSIsRequired(t *testing.T) {
 	srv := xmpptest.Start(t, xmpptest.Options{})
 	d := newDialer(t, Config{Domains: []string{"example.org=xmpp://" + srv.Addr}})
@@ -143,10 +137,8 @@ func TestTLSIsRequired(t *testing.T) {
 	}
 }
 
-// An optional offer is taken, whatever else is offered beside it; and a failed handshake under
+// Covers: UP-012. An optional offer is taken, whatever else is offered beside it; and a failed handshake under
 // ?tls=optional leads nowhere else.
-//
-// Covers: UP-012.
 func TestOfferedTLSIsTaken(t *testing.T) {
 	ca := xmpptest.NewCA(t)
 	srv := xmpptest.Start(t, xmpptest.Options{TLS: ca.Good("example.org"), Optional: true})
@@ -168,9 +160,7 @@ func TestOfferedTLSIsTaken(t *testing.T) {
 	}
 }
 
-// What comes in the clear behind <proceed/> never counts, nor what was learnt before TLS.
-//
-// Covers: UP-013, UP-014.
+// Covers: UP-013, UP-014. What comes in the clear behind <proceed/> never counts, nor what was learnt before TLS.
 func TestNothingInTheClearSurvivesTLS(t *testing.T) {
 	ca := xmpptest.NewCA(t)
 	cfg := ca.Good("example.org")
@@ -203,9 +193,7 @@ func TestNothingInTheClearSurvivesTLS(t *testing.T) {
 	}
 }
 
-// <failure/> and anything else that is not <proceed/> ends the attempt.
-//
-// Covers: UP-013.
+// Covers: UP-013. <failure/> and anything else that is not <proceed/> ends the attempt.
 func TestRefusedStartTLS(t *testing.T) {
 	ca := xmpptest.NewCA(t)
 	for _, answer := range []string{"<failure xmlns='" + ns.TLS + "'/></stream:stream>", "<proceed xmlns='urn:x'/>", "<message/>", "</stream:stream>", "<!-- -->"} {
@@ -222,9 +210,7 @@ func TestRefusedStartTLS(t *testing.T) {
 	}
 }
 
-// BCP 195: nothing below TLS 1.2.
-//
-// Covers: UP-019.
+// Covers: UP-019. BCP 195: nothing below TLS 1.2.
 func TestOldTLSIsRefused(t *testing.T) {
 	ca := xmpptest.NewCA(t)
 	for version, ok := range map[uint16]bool{tls.VersionTLS11: false, tls.VersionTLS12: true, tls.VersionTLS13: true} {
@@ -236,9 +222,7 @@ func TestOldTLSIsRefused(t *testing.T) {
 	}
 }
 
-// Sessions are resumed, without early data, and under the trust they were made with only.
-//
-// Covers: UP-015, UP-019, UP-020.
+// Covers: UP-015, UP-019, UP-020. Sessions are resumed, without early data, and under the trust they were made with only.
 func TestResumedTLSIsVerified(t *testing.T) {
 	ca := xmpptest.NewCA(t)
 	cfg := ca.Good("example.org")
@@ -258,9 +242,7 @@ func TestResumedTLSIsVerified(t *testing.T) {
 	}
 }
 
-// A stream outlives the server's certificate by nothing; the server and the browser hear a reset.
-//
-// Covers: UP-021.
+// Covers: UP-021. A stream outlives the server's certificate by nothing; the server and the browser hear a reset.
 func TestStreamEndsWithTheCertificate(t *testing.T) {
 	t.Parallel()
 	ca := xmpptest.NewCA(t)
@@ -285,9 +267,7 @@ func TestStreamEndsWithTheCertificate(t *testing.T) {
 	srv.Wait()
 }
 
-// A browser with a resumable session of its own resumes on a new connection, so the server hears nothing.
-//
-// Covers: UP-021.
+// Covers: UP-021. A browser with a resumable session of its own resumes on a new connection, so the server hears nothing.
 func TestResumableStreamIsCutWithTheCertificate(t *testing.T) {
 	t.Parallel()
 	ca := xmpptest.NewCA(t)

@@ -15,9 +15,7 @@ import (
 	"stanzagate/internal/xmpptest"
 )
 
-// Vectors made with another HMAC implementation (openssl dgst -sha256 -hmac).
-//
-// Covers: UP-087, UP-088.
+// Covers: UP-087, UP-088. Vectors made with another HMAC implementation (openssl dgst -sha256 -hmac).
 func TestProofs(t *testing.T) {
 	tok := &token{secret: "s3cr3t-token"}
 	binding, err := hex.DecodeString("000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f")
@@ -55,9 +53,7 @@ func TestProofs(t *testing.T) {
 	}
 }
 
-// The best that is offered and possible; names of other layouts are never taken.
-//
-// Covers: UP-085, UP-090.
+// Covers: UP-085, UP-090. The best that is offered and possible; names of other layouts are never taken.
 func TestChooseHT(t *testing.T) {
 	ca := xmpptest.NewCA(t)
 	srv := xmpptest.Start(t, xmpptest.Options{TLS: ca.Good("example.org"), Direct: true})
@@ -82,9 +78,7 @@ func TestChooseHT(t *testing.T) {
 	}
 }
 
-// Both sides of a connection see the same data: TLS 1.3, and TLS 1.2, which tells an empty context from none.
-//
-// Covers: UP-089.
+// Covers: UP-089. Both sides of a connection see the same data: TLS 1.3, and TLS 1.2, which tells an empty context from none.
 func TestChannelBinding(t *testing.T) {
 	ca := xmpptest.NewCA(t)
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
@@ -118,9 +112,7 @@ func TestChannelBinding(t *testing.T) {
 	}
 }
 
-// Lists that contradict each other.
-//
-// Covers: UP-101.
+// Covers: UP-101. Lists that contradict each other.
 func TestTamperedOffers(t *testing.T) {
 	for _, c := range []struct {
 		o    fastOffer
@@ -139,9 +131,7 @@ func TestTamperedOffers(t *testing.T) {
 	}
 }
 
-// What a token says of itself is believed within reason.
-//
-// Covers: UP-086.
+// Covers: UP-086. What a token says of itself is believed within reason.
 func TestReadToken(t *testing.T) {
 	now := time.Date(2026, 11, 25, 12, 0, 0, 0, time.UTC)
 	for raw, want := range map[string]time.Duration{ // until it is due for renewal; 0: no token
@@ -168,9 +158,7 @@ func TestReadToken(t *testing.T) {
 	}
 }
 
-// A token is renewed over a connection of its own, by LOCAL, and stored before it is used.
-//
-// Covers: UP-091, UP-092, UP-120.
+// Covers: UP-091, UP-092, UP-120. A token is renewed over a connection of its own, by LOCAL, and stored before it is used.
 func TestRenewToken(t *testing.T) {
 	o := modern()
 	o.Proxy = true
@@ -213,9 +201,7 @@ func TestRenewToken(t *testing.T) {
 	_ = s.Cut()
 }
 
-// At the end the token is worthless.
-//
-// Covers: UP-094, UP-120.
+// Covers: UP-094, UP-120. At the end the token is worthless.
 func TestForgetToken(t *testing.T) {
 	srv := xmpptest.Start(t, modern())
 	d := managedDialer(t, Config{}, srv.Setting(""))

@@ -29,6 +29,9 @@ type Buffer struct {
 	block  *[BlockBytes]byte
 	small  []byte // nil where raw is not
 	full   bool   // the last read left no room: more is likely waiting
+
+	parking bool // try reads into first
+	first   [16]byte
 }
 
 // Init makes b read from src, behind what was read from it before. early is copied; it must be shorter than BlockBytes.
@@ -54,6 +57,29 @@ func (b *Buffer) Len() int { return b.hi - b.lo }
 
 // Consume drops the first n buffered bytes. What Bytes returned stays valid.
 func (b *Buffer) Consume(n int) { b.lo += n }
+
+// Parks reports whether Park may be called.
+func (b *Buffer) Parks() bool { return b.raw != nil && b.lo == b.hi }
+
+// Park waits until there is something to read, and reads the first few bytes of it. It is Fill for goroutines that want to
+// stay as small as goroutines can be (2 KiB): it borrows nothing and calls nothing that needs more.
+func (b *Buffer) Park() error {
+	b.release()
+	b.parking = true
+	err := b.raw.Read(b.try)
+	b.parking = false
+	if err == nil {
+		err = b.err
+	}
+	return err
+}
+
+// Rest gives back what an empty Buffer holds, for when its owner turns to something that takes long.
+func (b *Buffer) Rest() {
+	if b.lo == b.hi {
+		b.release()
+	}
+}
 
 // Drop forgets what is buffered.
 func (b *Buffer) Drop() {
@@ -108,7 +134,7 @@ func (b *Buffer) makeRoom() {
 	}
 	switch {
 	case b.buf == nil:
-	case b.block == nil && len(b.buf) <= smallBytes && (b.hi == len(b.buf) || b.full):
+	case b.block == nil && len(b.buf) <= smallBytes && (b.hi == len(b.buf) || b.full || b.raw != nil):
 		rest := b.buf[:b.hi]
 		b.borrow()
 		copy(b.buf, rest)

@@ -131,6 +131,70 @@ func TestSilentConnectionsHoldNothing(t *testing.T) {
 	}
 }
 
+// What Park reads is the beginning of what Fill reads.
+func TestPark(t *testing.T) {
+	near, far := pair(t)
+	var b Buffer
+	b.Init(near, nil)
+	for _, n := range []int{1, 15, 16, 17, 1000, 20_000} {
+		if !b.Parks() {
+			t.Fatal("cannot park")
+		}
+		parked := make(chan error, 1)
+		go func() { parked <- b.Park() }()
+		sent := bytes.Repeat([]byte("0123456789"), n)[:n]
+		if _, err := far.Write(sent); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-parked; err != nil || b.Len() == 0 || b.Len() > 16 || b.block != nil {
+			t.Fatalf("%v, %d bytes", err, b.Len())
+		}
+		for b.Len() < n {
+			if err := b.Fill(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if !bytes.Equal(b.Bytes(), sent) {
+			t.Fatalf("%q", b.Bytes())
+		}
+		b.Consume(n)
+	}
+	_ = near.SetReadDeadline(time.Now())
+	if err := b.Park(); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("late: %v", err)
+	}
+	_ = near.SetReadDeadline(time.Time{})
+	_ = far.Close()
+	if err := b.Park(); !errors.Is(err, io.EOF) {
+		t.Errorf("closed: %v", err)
+	}
+	b.Init(hidden{near}, nil)
+	if b.Parks() {
+		t.Error("TLS can park")
+	}
+}
+
+func TestRest(t *testing.T) {
+	near, far := pair(t)
+	var b Buffer
+	b.Init(near, nil)
+	if _, err := far.Write([]byte("some")); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Fill(); err != nil {
+		t.Fatal(err)
+	}
+	b.Rest()
+	if string(b.Bytes()) != "some" {
+		t.Errorf("%q is left", b.Bytes())
+	}
+	b.Consume(4)
+	b.Rest()
+	if b.buf != nil || b.block != nil {
+		t.Error("an empty Buffer kept its block")
+	}
+}
+
 func TestDrop(t *testing.T) {
 	near, far := pair(t)
 	var b Buffer

@@ -29,7 +29,10 @@ func rawConn(src io.Reader) syscall.RawConn {
 
 // tryRead is called by the poller until it returns true.
 func (b *Buffer) tryRead(fd uintptr) bool {
-	if b.buf == nil {
+	switch {
+	case b.parking:
+		b.buf = b.first[:]
+	case b.buf == nil:
 		b.borrow()
 	}
 	for {

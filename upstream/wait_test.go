@@ -1,0 +1,126 @@
+package upstream
+
+import (
+	"errors"
+	"io"
+	"net"
+	"testing"
+	"time"
+
+	"stanzagate/internal/xmpptest"
+)
+
+// serving logs in and then hands the connection to the test.
+func serving(conns chan<- *xmpptest.Conn) func(*xmpptest.Conn) {
+	return func(c *xmpptest.Conn) {
+		if c.Login() != nil {
+			return
+		}
+		conns <- c
+		c.Serve()
+	}
+}
+
+// A silent stream may be left to a goroutine that does nothing but wait. What comes then, in whatever pieces, and what goes
+// wrong, is Recv's as ever.
+func TestWaitAndPark(t *testing.T) {
+	conns := make(chan *xmpptest.Conn, 1)
+	srv := xmpptest.Start(t, xmpptest.Options{Handler: serving(conns)})
+	c := dialTo(t, srv.Setting(""), Opening{})
+	c.login("juliet")
+	server := <-conns
+	for _, piece := range []string{"<message id='1'/>", " \n", "<message id='2'/><message id='3'"} {
+		if c.Wait(time.Millisecond) {
+			t.Fatal("nobody said anything")
+		}
+		parked := make(chan struct{})
+		go func() { defer close(parked); c.Park() }()
+		server.Send(piece)
+		<-parked
+		if piece[0] == ' ' {
+			continue
+		}
+		if !c.Wait(time.Hour) {
+			t.Fatal("something was said")
+		}
+		c.expect("message")
+	}
+	server.Send("/>")
+	if !c.Wait(time.Millisecond) {
+		t.Fatal("told to park within an element")
+	}
+	c.expect("message")
+	server.Send("<message id='4'/>")
+	if !c.Wait(time.Hour) {
+		t.Fatal("something was said")
+	}
+	c.expect("message")
+	if c.Wait(time.Millisecond) {
+		t.Fatal("nobody said anything")
+	}
+	go server.Reset()
+	c.Park()
+	if !c.Wait(time.Hour) {
+		t.Error("a lost connection is not a silent one")
+	}
+	if _, err := c.Recv(); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("Recv: %v", err)
+	}
+}
+
+// The limit of Wait does not end a Recv that waits for the rest of an element.
+func TestWaitLimitsNothingElse(t *testing.T) {
+	conns := make(chan *xmpptest.Conn, 1)
+	srv := xmpptest.Start(t, xmpptest.Options{Handler: serving(conns)})
+	c := dialTo(t, srv.Setting(""), Opening{})
+	c.login("juliet")
+	server := <-conns
+	server.Send("<message id='1'>")
+	if !c.Wait(20 * time.Millisecond) {
+		t.Fatal("something was said")
+	}
+	late := time.AfterFunc(100*time.Millisecond, func() { server.Send("</message>") })
+	defer late.Stop()
+	c.expect("message")
+}
+
+// Under TLS a buffer is needed to wait, so nobody is told to park.
+func TestWaitUnderTLS(t *testing.T) {
+	ca := xmpptest.NewCA(t)
+	conns := make(chan *xmpptest.Conn, 1)
+	srv := xmpptest.Start(t, xmpptest.Options{TLS: ca.Good("example.org"), Handler: serving(conns)})
+	c := dialTo(t, srv.Setting(ca.File()), Opening{})
+	c.login("juliet")
+	server := <-conns
+	late := time.AfterFunc(20*time.Millisecond, func() { server.Send("<message/>") })
+	defer late.Stop()
+	if !c.Wait(time.Millisecond) {
+		t.Fatal("told to park")
+	}
+	c.expect("message")
+}
+
+// Covers: UP-041. The server's end of the stream is answered although somebody is about to return from a write.
+func TestCloseIsAnsweredBesideASend(t *testing.T) {
+	conns := make(chan *xmpptest.Conn, 1)
+	done := make(chan string, 1)
+	srv := xmpptest.Start(t, xmpptest.Options{Handler: func(c *xmpptest.Conn) {
+		if c.Login() != nil {
+			return
+		}
+		conns <- c
+		c.CloseStream()
+		c.ExpectEnd()
+		done <- c.Received()
+	}})
+	c := dialTo(t, srv.Setting(""), Opening{})
+	c.login("juliet")
+	<-conns
+	c.writing <- struct{}{}
+	late := time.AfterFunc(20*time.Millisecond, func() { <-c.writing })
+	defer late.Stop()
+	if _, err := c.Recv(); !errors.Is(err, io.EOF) {
+		t.Errorf("Recv: %v", err)
+	}
+	<-done
+}
