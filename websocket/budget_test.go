@@ -35,7 +35,7 @@ func TestAllocationsPerStanza(t *testing.T) {
 // two connections need.
 func TestMemoryPerIdleSession(t *testing.T) {
 	const n = 1000
-	limitKiB := 20.0
+	limitKiB := 10.5
 	if raceEnabled {
 		limitKiB *= 4 // the race detector needs memory of its own
 	}
@@ -53,7 +53,12 @@ func TestMemoryPerIdleSession(t *testing.T) {
 	for range n {
 		r.idle()
 	}
-	each := float64(int64(footprint()-before)-int64(ends)) / n / 1024
+	var each float64
+	for late := time.Now().Add(3 * restAfter); time.Now().Before(late); { // goroutines are small once they have rested
+		if each = float64(int64(footprint()-before)-int64(ends)) / n / 1024; each <= limitKiB {
+			break
+		}
+	}
 	t.Logf("%.1f KiB of heap and stacks per session, the test's own ends not counted (%.1f KiB)", each, float64(ends)/n/1024)
 	if each > limitKiB {
 		t.Errorf("%.1f KiB per idle session, at most %.1f are allowed", each, limitKiB)

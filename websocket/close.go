@@ -149,8 +149,10 @@ func (s *session) tooBig() {
 
 // takeDown ends whatever is left, in the order that matters: the server first, which tells the browser's contacts.
 func (s *session) takeDown() {
-	close(s.over)
 	s.stop()
+	s.mu.Lock()
+	s.reopened.happen() // down need not wait for it
+	s.mu.Unlock()
 	if s.browserGone {
 		_ = s.sock.Close()
 	}
@@ -164,7 +166,7 @@ func (s *session) takeDown() {
 // or the time for it is over.
 func (s *session) closeWebSocket() {
 	if !s.browserGone {
-		_ = s.sock.Conn.SetReadDeadline(time.Now().Add(byeTimeout))
+		s.sock.wake(byeTimeout)
 		s.sock.out.flushAlways()
 		if l, err := s.needLibrary(); err == nil {
 			_ = l.Close(s.end.code, "")
@@ -213,16 +215,19 @@ func (s *session) endServer(cut bool) {
 
 // awaitDown waits until down has delivered everything. A browser that does not take it does not hold this up for long.
 func (s *session) awaitDown() {
-	if s.down == nil {
+	if s.server == nil {
 		return
 	}
+	s.mu.Lock()
+	down := s.downOver.wait()
+	s.mu.Unlock()
 	ctx, cancel := context.WithTimeout(s.h.ctx, closeTimeout)
 	defer cancel()
 	select {
-	case <-s.down:
+	case <-down:
 	case <-ctx.Done():
 		_ = s.sock.Conn.Close()
-		<-s.down
+		<-down
 	}
 }
 

@@ -20,22 +20,38 @@ type downstate struct {
 }
 
 // runDown is the goroutine `down`. It ends with the server's stream; up waits for it.
-func (s *session) runDown(stream *upstream.Stream, done chan<- struct{}) {
-	defer close(done)
+func (s *session) runDown(stream *upstream.Stream) {
+	resting := false
 	s.guard(func() {
-		for {
+		for !resting {
 			if !stream.Buffered() {
-				s.beforeRecv()
+				s.beforeWaiting()
+				resting = !stream.Wait(restAfter) // here, and not in recv, for the sake of the stack
 			}
-			ev, err := stream.Recv()
-			if err != nil {
-				s.beforeRecv()
-				s.serverEnded(stream, err)
+			if !resting && !s.recv(stream) {
 				return
 			}
-			s.show(stream, ev.Element)
 		}
 	})
+	if resting {
+		go s.restDown(stream)
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.downOver.happen()
+}
+
+// recv takes what the server sent next. It reports whether the stream goes on.
+func (s *session) recv(stream *upstream.Stream) bool {
+	ev, err := stream.Recv()
+	if err != nil {
+		s.beforeWaiting()
+		s.serverEnded(stream, err)
+		return false
+	}
+	s.show(stream, ev.Element)
+	return true
 }
 
 // show passes an element on, as one message.
@@ -56,15 +72,15 @@ func (s *session) show(stream *upstream.Stream, el xmlframe.Element) {
 	s.shown++
 	s.shownBytes += len(el.Raw)
 	if waiting >= min(keepBytes, s.h.cfg.QueueBytes) {
-		s.beforeRecv()
+		s.beforeWaiting()
 	}
 	if !stanza {
 		s.notice(stream, el)
 	}
 }
 
-// beforeRecv is called before down waits for more from the server.
-func (s *session) beforeRecv() {
+// beforeWaiting is called before down waits for more from the server.
+func (s *session) beforeWaiting() {
 	_ = s.sock.flush() // a failure reaches up, which ends the session
 	if s.shown > 0 {
 		s.h.cfg.Metrics.ToBrowser(s.shown, s.shownBytes)
@@ -79,12 +95,12 @@ func (s *session) holdBack(el xmlframe.Element) {
 		s.awaiting = false // upstream gives them out after Restart only, and up sends <open/> before it
 		return
 	}
-	s.beforeRecv()
-	select {
-	case <-s.reopened:
-		s.awaiting = false
-	case <-s.over:
-	}
+	s.beforeWaiting()
+	s.mu.Lock()
+	reopened := s.reopened.wait()
+	s.mu.Unlock()
+	<-reopened
+	s.awaiting = false
 }
 
 // notice is about elements that are not stanzas.
@@ -136,7 +152,7 @@ func (s *session) serverEnded(stream *upstream.Stream, err error) {
 		// The server may still have the browser's session. A <close/> would make it give that up (XEP-0198 §5); without
 		// one it comes back and resumes.
 		s.finish(ending{condition: internalError, code: ws.StatusInternalError, quiet: true, cut: true})
-		s.sock.wake()
+		s.sock.wake(0)
 	default:
 		s.finish(faultEnding(internalError))
 	}

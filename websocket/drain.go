@@ -98,7 +98,7 @@ func (s *session) obey() {
 func (s *session) move() {
 	other := s.h.cfg.SeeOther != ""
 	s.finish(ending{condition: systemShutdown, code: ws.StatusGoingAway, quiet: !other, seeOther: other, cut: true})
-	s.sock.wake()
+	s.sock.wake(0)
 }
 
 // kill ends a session without any grace.

@@ -18,6 +18,7 @@ var (
 	errBinary  = errors.New("binary message")
 	errTooBig  = errors.New("message is too big")
 	errNotUTF8 = errors.New("message is not UTF-8")
+	errNothing = errors.New("nothing to read")
 )
 
 // verdict is what peek thinks of the next frame.
@@ -91,7 +92,8 @@ func unmask(b []byte, key []byte) {
 
 // next returns the next message from the browser, complete and unmasked; it is valid until the following call. Most
 // messages are one small frame that was received as a whole: they are taken where they lie. Everything else (fragments,
-// compression, big messages, Close, and whatever is illegal) is left to coder/websocket.
+// compression, big messages, Close, and whatever is illegal) is left to coder/websocket. errNothing means that nothing
+// of a message has been received: it is time to wait.
 func (s *session) next() ([]byte, error) {
 	if s.big != nil {
 		giveBack(s.big)
@@ -102,6 +104,9 @@ func (s *session) next() ([]byte, error) {
 		f, v := peek(b)
 		switch v {
 		case framePartial:
+			if len(b) == 0 {
+				return nil, errNothing
+			}
 			if err := s.sock.fill(); err != nil {
 				return nil, err
 			}

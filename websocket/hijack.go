@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"net"
 	"net/http"
-	"sync/atomic"
 
 	ws "github.com/coder/websocket"
 )
@@ -29,12 +28,11 @@ type library struct {
 // lent is a socket as the library has it.
 type lent struct {
 	*socket
-	over atomic.Bool
+	over bool // the Conn is closed because it is let go: the socket stays open
 }
 
-// Close closes the socket, unless the Conn that calls it has been let go and is only being collected.
 func (l *lent) Close() error {
-	if l.over.Load() {
+	if l.over {
 		return nil
 	}
 	return l.socket.Close()
@@ -90,10 +88,10 @@ func (s *session) accept(w http.ResponseWriter, r *http.Request) error {
 	if s.compressed = w.Header().Get("Sec-WebSocket-Extensions") != ""; s.compressed {
 		s.library = &hs.library
 		s.library.hold(conn)
-	} else {
-		hs.library.lent.over.Store(true)
+		return nil
 	}
-	return nil
+	hs.library.lent.over = true
+	return conn.CloseNow() // it has a finalizer and refers to itself, so the garbage collector alone would not free it
 }
 
 func (l *library) hold(conn *ws.Conn) {

@@ -89,13 +89,14 @@ func (s *session) openFirst(o upstream.Opening) {
 		s.turnAway()
 		return
 	}
+	s.sock.in.Rest() // many may be here at once
 	stream, err := s.h.cfg.Dialer.Open(s.h.dialing, o)
 	if err != nil {
 		s.unreachable(err)
 		return
 	}
 	s.lastSent.Store(int64(s.h.now()))
-	s.server, s.down = stream, make(chan struct{})
+	s.server = stream
 	s.mu.Lock()
 	s.stream = stream
 	ended := s.ended // by the timer or by Shutdown, while the server was dialled; the browser has been told
@@ -107,7 +108,7 @@ func (s *session) openFirst(o upstream.Opening) {
 	if ended {
 		s.deaf = true
 	}
-	go s.runDown(stream, s.down)
+	go s.runDown(stream)
 	s.log(slog.LevelInfo, "websocket session started", "")
 	s.rearm()
 }
@@ -144,8 +145,10 @@ func (s *session) reopen(o upstream.Opening) {
 		s.deaf = true // lost; down tells
 	}
 	s.lastSent.Store(int64(s.h.now()))
-	s.reopened <- struct{}{} // never blocks: one restart per session
-	s.rearm()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.reopened.happen()
+	s.rearmLocked()
 }
 
 // turnAway answers an <open/> that came too late.

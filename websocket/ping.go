@@ -34,7 +34,7 @@ func (s *session) dueLocked(now time.Duration) func() {
 		return s.obey
 	case s.ended:
 		if now >= s.endedAt+closeTimeout {
-			return s.sock.wake // RFC 7395 §3.6: the browser had its time
+			return func() { s.sock.wake(0) } // RFC 7395 §3.6: the browser had its time
 		}
 		return nil
 	case !s.loggedInLocked() && now >= s.began+s.h.cfg.AuthTimeout:
@@ -145,7 +145,7 @@ func (s *session) expire() {
 		return
 	}
 	s.finish(ending{condition: "connection-timeout", code: ws.StatusPolicyViolation, quiet: true})
-	s.sock.wake()
+	s.sock.wake(0)
 }
 
 // rearm sets the timer after something changed what it waits for.

@@ -34,8 +34,6 @@ type session struct {
 	compressed bool
 	began      time.Duration // all times are Handler.now
 	timer      *time.Timer
-	over       chan struct{} // closed by up when it begins to take the session down
-	reopened   chan struct{} // capacity 1: up tells down that the browser has its new <open/>
 
 	sock socket
 	upstate
@@ -60,16 +58,41 @@ type session struct {
 	stopped bool          // no tick does anything any more
 	ticking sync.WaitGroup
 
+	reopened signal // the browser has its new <open/> after SASL, or never gets it
+	downOver signal // the server has nothing more to say, and down has ended
+
 	gone bool // guarded by Handler.mu: left
 }
 
 func newSession(h *Handler, p peer.Peer, place *quota.Place) *session {
-	s := &session{
-		h: h, remote: p.Addr, local: p.Local, exposed: exposed(p), place: place, began: h.now(),
-		over: make(chan struct{}), reopened: make(chan struct{}, 1),
-	}
+	s := &session{h: h, remote: p.Addr, local: p.Local, exposed: exposed(p), place: place, began: h.now()}
 	s.sock.out.bound = h.cfg.QueueBytes
 	return s
+}
+
+// signal is something that happens once. Few sessions ever wait for it, so the channel, 96 bytes, is made when one does.
+type signal struct {
+	happened bool
+	c        chan struct{}
+}
+
+// happen is for the owner of the lock that guards the signal; so is wait.
+func (g *signal) happen() {
+	if !g.happened && g.c != nil {
+		close(g.c)
+	}
+	g.happened = true
+}
+
+// wait returns a channel that is closed when it happens, or has happened.
+func (g *signal) wait() <-chan struct{} {
+	if g.c == nil {
+		g.c = make(chan struct{})
+		if g.happened {
+			close(g.c)
+		}
+	}
+	return g.c
 }
 
 // start sets the timer; the rest of the session is complete.
@@ -82,8 +105,12 @@ func (s *session) start() {
 
 // run is the goroutine `up`: it serves the browser, and takes the session down.
 func (s *session) run() {
-	defer s.h.leave(s)
 	s.guard(s.up)
+	if s.resting {
+		go s.rest()
+		return
+	}
+	defer s.h.leave(s)
 	s.guard(s.takeDown)
 	s.guard(s.account)
 }
@@ -98,7 +125,7 @@ func (s *session) guard(f func()) {
 		s.h.cfg.Log.LogAttrs(s.h.ctx, slog.LevelError, "websocket session panicked", slog.String("remote", s.remote.String()),
 			slog.String("panic", fmt.Sprint(p)), slog.String("stack", string(debug.Stack())))
 		s.finish(faultEnding(internalError))
-		s.sock.wake()
+		s.sock.wake(0)
 	}()
 	f()
 }

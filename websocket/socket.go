@@ -3,6 +3,8 @@ package websocket
 import (
 	"errors"
 	"net"
+	"os"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -32,6 +34,11 @@ type socket struct {
 	in   readbuf.Buffer
 	rerr error // why reading failed, if it did
 
+	limit sync.Mutex // whoever changes the read deadline holds it
+	// guarded by limit
+	woken  bool          // the deadline is meant to stop up, and stays
+	readBy time.Duration // else it is what fillWithin set; 0 for none
+
 	lastRead, lastWrite atomic.Int64 // by now, for ping.go
 	closing             atomic.Bool  // Close has begun
 
@@ -57,6 +64,53 @@ func (k *socket) Read(p []byte) (int, error) {
 
 // fill reads once, behind what is buffered already. There must be less than a block of it.
 func (k *socket) fill() error {
+	for {
+		err := k.read()
+		if err == nil || !k.forgetLimit(err) {
+			return err
+		}
+	}
+}
+
+var errQuiet = errors.New("nothing came in time")
+
+// fillWithin is fill that fails with errQuiet if nothing comes for d, or for twice that: a deadline is expensive to set, so
+// it is not set each time. Connections that need a buffer to wait ignore d.
+func (k *socket) fillWithin(d time.Duration) error {
+	if !k.in.Parks() {
+		return k.fill()
+	}
+	if now := k.now(); k.readBy-now < d {
+		k.limit.Lock()
+		if !k.woken {
+			k.readBy = now + 2*d
+			_ = k.Conn.SetReadDeadline(time.Now().Add(2 * d))
+		}
+		k.limit.Unlock()
+	}
+	err := k.read()
+	if err != nil && k.forgetLimit(err) {
+		k.rerr = nil
+		return errQuiet
+	}
+	return err
+}
+
+// forgetLimit reports whether err is only the deadline of fillWithin, and takes that back.
+func (k *socket) forgetLimit(err error) bool {
+	if !errors.Is(err, os.ErrDeadlineExceeded) {
+		return false
+	}
+	k.limit.Lock()
+	defer k.limit.Unlock()
+	if !k.woken {
+		k.readBy = 0
+		_ = k.Conn.SetReadDeadline(time.Time{})
+	}
+	return !k.woken
+}
+
+func (k *socket) read() error {
 	k.before()
 	k.rerr = k.in.Fill()
 	if k.rerr == nil {
@@ -65,8 +119,13 @@ func (k *socket) fill() error {
 	return k.rerr
 }
 
-// wake makes the reader return with os.ErrDeadlineExceeded.
-func (k *socket) wake() { _ = k.Conn.SetReadDeadline(time.Unix(1, 0)) }
+// wake makes the reader return with os.ErrDeadlineExceeded, at once or after d, whatever it reads.
+func (k *socket) wake(d time.Duration) {
+	k.limit.Lock()
+	defer k.limit.Unlock()
+	k.woken = true
+	_ = k.Conn.SetReadDeadline(time.Now().Add(d))
+}
 
 // Write is for coder/websocket: control frames, and messages where compression is on.
 func (k *socket) Write(p []byte) (int, error) {

@@ -1,6 +1,8 @@
 package websocket
 
 import (
+	"errors"
+
 	"stanzagate/internal/ns"
 	"stanzagate/internal/xmlframe"
 	"stanzagate/upstream"
@@ -12,7 +14,6 @@ const batchBytes = 64 << 10
 // upstate is what the goroutine `up` owns: from the browser to the server.
 type upstate struct {
 	server  *upstream.Stream // session.stream, without its lock
-	down    chan struct{}    // closed by down when the server has nothing more to say; nil before the stream is open
 	library *library         // nil where it is not needed (yet); with compression, down writes through it
 	big     *[]byte          // borrowed for a message that is not in one piece
 	batch   *[]byte          // borrowed: admitted, not sent
@@ -21,20 +22,29 @@ type upstate struct {
 	deaf    bool             // nothing from the browser is forwarded any more
 
 	browserGone bool // the WebSocket is closed, or lost
+
+	resting bool  // up goes on as rest
+	restErr error // what rest came to
 }
 
-// up reads the browser until it has nothing more to say.
+// up reads the browser until it has nothing more to say, or nothing for the moment.
 func (s *session) up() {
-	for {
-		msg, err := s.next()
-		if err != nil {
-			s.lost(err)
-			return
-		}
-		if s.message(msg) {
-			return
+	err := s.restErr
+	for err == nil {
+		var msg []byte
+		switch msg, err = s.next(); {
+		case err == nil:
+			if s.message(msg) {
+				return
+			}
+		case errors.Is(err, errNothing):
+			if err = s.sock.fillWithin(restAfter); errors.Is(err, errQuiet) {
+				s.resting = true
+				return
+			}
 		}
 	}
+	s.lost(err)
 }
 
 // beforeWait is called before up waits for more from the browser.
