@@ -4,7 +4,7 @@
 # make e2e     only the end-to-end tests: real servers, real clients
 # make fuzz    every fuzz target for FUZZ_TIME (30s)
 # make bench   Go benchmarks; make bench-system measures the whole against a relay and the servers' own endpoints
-# make soak    the simulator for SOAK_MINUTES (10)
+# make soak    the simulator, then 500 sessions on a real server behind a proxy that cuts, each for SOAK_MINUTES (10)
 # make lint    only the static analysis; make fmt formats
 # make conformance  writes docs/conformance.md from the results of the last make test
 .PHONY: build demo test e2e fuzz bench bench-system soak lint fmt conformance clean
@@ -19,7 +19,8 @@ web/dist/index.html: web/package-lock.json web/build.mjs $(wildcard web/src/*)
 	npm --prefix web run --silent build
 
 demo:
-	go run ./internal/demo
+	@go build -o .cache/bin/demo ./internal/demo
+	@exec .cache/bin/demo
 
 test:
 	@.ci/test
@@ -41,6 +42,7 @@ bench-system:
 SOAK_MINUTES ?= 10
 soak:
 	SIM_MINUTES=$(SOAK_MINUTES) go test -count 1 -timeout 0 -v -run '^TestSimulator$$' ./bosh
+	E2E_SOAK_MINUTES=$(SOAK_MINUTES) go test -tags e2e -count 1 -timeout 0 -v -run '^TestSoak$$' ./internal/e2e
 
 lint:
 	@.ci/test tools lint

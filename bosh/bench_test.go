@@ -108,6 +108,7 @@ type caller struct {
 func newCaller(h *Handler) *caller {
 	c := &caller{h: h, w: canned{header: http.Header{}}}
 	c.r = httptest.NewRequest(http.MethodPost, "/http-bind", nil)
+	c.r.RemoteAddr = "127.0.0.1:1234"
 	c.r.Body = io.NopCloser(&c.in)
 	return c
 }

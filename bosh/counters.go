@@ -11,9 +11,10 @@ type counters struct {
 	upAcked uint32 // of those, handled by the server
 	skip    uint32 // stanzas in front of what is still to be written that the server has (failover-design 7.3)
 
-	down uint32 // stanzas received
-	seen uint32 // number of the last one on this connection: below down while the server repeats itself
-	from uint32 // h of the last <resume/>
+	down     uint32 // stanzas received
+	seen     uint32 // number of the last one on this connection: below down while the server repeats itself
+	resuming bool   // <resume/> is on its way: no <a/> may overtake it
+	from     uint32 // h of the last <resume/>
 
 	proved  uint32 // stanzas that the browser has
 	safe    uint32 // stanzas that the server may forget: the browser has them, and the store knows that
@@ -62,7 +63,13 @@ func (c *counters) resumed(h, u uint32) {
 	if beyond(h, u) {
 		c.skip = h - u
 	}
-	c.seen, c.told = c.from, c.from
+	c.seen, c.told, c.resuming = c.from, c.from, false
+}
+
+// resume returns the h for <resume/>.
+func (c *counters) resume() uint32 {
+	c.from, c.resuming = c.safe, true
+	return c.from
 }
 
 // wrote counts k stanzas of one request. Those that the server had before are among them.
@@ -90,7 +97,7 @@ func (c *counters) crowded() bool {
 // due returns the h to send, if one is to be sent now. <r/> is answered at once, also with the old h (UP-060).
 func (c *counters) due() (uint32, bool) {
 	grown := beyond(c.safe, c.told)
-	if !c.on || !grown && !c.asked {
+	if !c.on || c.resuming || !grown && !c.asked {
 		return 0, false
 	}
 	c.asked = false

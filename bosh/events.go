@@ -40,8 +40,9 @@ import "time"
 //
 // Every event may also be reported after effects.forget; it then returns nothing.
 //
-// Questions, at any time: wantsMore, resumeFrom (asked immediately before <resume/> is written) and settings (what the
-// store keeps beside the counters; it never changes after newMachine).
+// Questions, at any time: wantsMore, settings (what the store keeps beside the counters; it never changes after
+// newMachine), and resumeFrom, asked immediately before <resume/> is written: from then until resumed the machine
+// acknowledges nothing, since an <a/> that overtakes would make the server's count and ours differ.
 
 // exchange names one HTTP request and its response inside a session. The shell counts them up from 1.
 type exchange uint64

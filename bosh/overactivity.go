@@ -55,13 +55,29 @@ func (s *rateState) repeat(now time.Duration) bool {
 	return s.repeats <= repeatMax
 }
 
+// abandonedAfter is how old a request may be that counts although the server keeps us from answering it. Beyond that its
+// browser may be gone without our having been told, and a new page may have taken over.
+const abandonedAfter = 500 * time.Millisecond
+
+// simultaneous counts the requests that have no answer (XEP-0124 §11).
+func (m *machine) simultaneous() int {
+	n := 0
+	for rid := m.win.answered + 1; rid <= m.win.highest; rid++ {
+		s := m.win.at(rid)
+		if s != nil && s.x != 0 && (rid > m.win.received || m.now-s.at < abandonedAfter || m.releasable(s)) {
+			n++
+		}
+	}
+	return n
+}
+
 // overactive judges a new request that was just taken in by what still has no answer (XEP-0124 §11). What the server
 // delays does not count: that is not the browser's doing, and hold is always below requests (BOSH-113).
 func (m *machine) overactive(r *request) {
 	before := m.rate.arrival
 	first := !m.rate.arrived
 	m.rate.arrival, m.rate.arrived = m.now, true
-	if m.life != lifeLive || len(r.payload) > 0 || r.restart || r.terminate || m.isPause(r) || first || m.rate.apart(m.now, before) {
+	if m.life != lifeLive || r.rid != m.win.highest || len(r.payload) > 0 || r.restart || r.terminate || m.isPause(r) || first || m.rate.apart(m.now, before) {
 		return
 	}
 	m.pump()

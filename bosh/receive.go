@@ -17,7 +17,7 @@ func (m *machine) accept(x exchange, r *request) {
 	case r.rid > high: // XEP-0124 §14.2
 		m.kill(x, itemNotFound, "rid above the window")
 		return
-	case m.win.waiting()+1 > places: // XEP-0124 §11
+	case m.simultaneous()+1 > places: // XEP-0124 §11
 		m.kill(x, policyViolation, "too many requests at once")
 		return
 	case m.win.highest-m.win.answered > window+1 && !m.admits(r):

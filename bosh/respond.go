@@ -21,6 +21,7 @@ func (m *machine) respond(s *slot) {
 	m.tellFate(r)
 	if !r.terminate {
 		m.acknowledgeRequests(r, s)
+		m.reportMissing(r)
 	}
 	m.keep(s, r)
 	if r.terminate && r.stream == "" {
@@ -60,8 +61,8 @@ func (m *machine) fill(r *response, s *slot) {
 	if m.streams.named() && (len(r.payload) > 0 || l.fate != nil) {
 		r.stream = m.streams.name(i) // XEP-0124 §16.4
 	}
-	if l.fate != nil && len(l.queue) == 0 {
-		r.end(l.fate) // XEP-0124 §16.6: that stream only
+	if l.fate != nil && len(l.queue) == 0 && (len(r.payload) == 0 || l.fate.raw != nil) {
+		r.end(l.fate) // XEP-0124 §16.6: that stream only; children come with a stream error only
 		l.fate = nil
 	}
 }
@@ -100,10 +101,11 @@ func (m *machine) acknowledgeRequests(r *response, s *slot) {
 	if r.hasAck = s.created || rid != s.rid; r.hasAck {
 		r.ack = rid
 	}
-	if s.x == 0 {
-		return
-	}
-	if k := m.replay.at(m.acks.report); k != nil { // XEP-0124 §9.2
+}
+
+// reportMissing tells the browser of the response that it lacks (XEP-0124 §9.2).
+func (m *machine) reportMissing(r *response) {
+	if k := m.replay.at(m.acks.report); k != nil {
 		r.report, r.since = m.acks.report, min(m.now-k.at, reportMax)
 	}
 	m.acks.report = 0
@@ -116,7 +118,7 @@ func (m *machine) safe(rid uint64) uint64 {
 	}
 	for rid < m.win.received {
 		s := m.win.at(rid + 1)
-		if s != nil && !m.releasable(s) {
+		if s != nil && (s.rid > m.win.written || !m.sm.has(s.u)) {
 			break
 		}
 		rid++

@@ -56,10 +56,7 @@ func (m *machine) refillable(l *ledger) {
 }
 
 // resumeFrom is the h of <resume/>: what the store says that the browser has.
-func (m *machine) resumeFrom() uint32 {
-	m.sm.from = m.sm.safe
-	return m.sm.from
-}
+func (m *machine) resumeFrom() uint32 { return m.sm.resume() }
 
 func (m *machine) resumed(now time.Time, h uint32) effects {
 	if !m.begin(now) {

@@ -222,3 +222,20 @@ func TestEventsAfterForget(t *testing.T) {
 		}
 	}
 }
+
+// Covers: UP-061.
+func TestFailover_7_NothingIsAcknowledgedWhileResuming(t *testing.T) {
+	p := managedProbe(t)
+	p.deliver(0, "<m/>")
+	p.m.resumeFrom()
+	p.send(1003)
+	p.deliver(0, "<n/>") // answers 1003; the store knows that <m/> has arrived
+	p.took(p.m.ackRequested(p.clock))
+	if len(p.acks) > 0 {
+		t.Fatalf("acks %v", p.acks)
+	}
+	p.took(p.m.resumed(p.clock, 0))
+	if len(p.acks) != 1 || p.acks[0] != 1 {
+		t.Fatalf("acks %v", p.acks)
+	}
+}

@@ -15,20 +15,12 @@ const (
 	undefinedCondition = "undefined-condition"
 )
 
-// legacyStatus is the HTTP status that a client without `ver` gets instead of the condition (XEP-0124 §17.1), 0 for none.
+// legacyStatus is the HTTP status that a client without `ver` gets instead of the condition, 0 for none.
 func (m *machine) legacyStatus(condition string) int {
 	if m.set.hasVer {
 		return 0
 	}
-	switch condition {
-	case badRequest:
-		return 400
-	case policyViolation:
-		return 403
-	case itemNotFound:
-		return 404
-	}
-	return 0
+	return legacyStatus(condition)
 }
 
 // terminal is a terminate body.

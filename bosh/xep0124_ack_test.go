@@ -106,18 +106,22 @@ func TestXEP0124_9_2_AckOfABrowserThatDidNotAnnounceIt(t *testing.T) {
 
 // Covers: BOSH-089, BOSH-090.
 func TestXEP0124_9_2_MissingResponseIsReported(t *testing.T) {
-	p := newProbe(t, testConfig(), confirming).login()
-	x := p.send(1001, acking(1000))
-	p.deliver(0, "<m/>")
-	p.expect(x, "<m/>")
-	p.pass(3 * time.Second)
-	y := p.send(1002, acking(1000))
-	r := p.answered(y)
-	if r.report != 1001 || r.since != 3*time.Second || len(r.payload) > 0 {
-		t.Errorf("got report %d, since %v, %s", r.report, r.since, describe(p.answers[y]))
+	for _, acks := range []bool{true, false} {
+		config := testConfig()
+		config.acks = acks
+		p := newProbe(t, config, confirming).login()
+		x := p.send(1001, acking(1000))
+		p.deliver(0, "<m/>")
+		p.expect(x, "<m/>")
+		p.pass(3 * time.Second)
+		y := p.send(1002, acking(1000))
+		r := p.answered(y)
+		if r.report != 1001 || r.since != 3*time.Second || len(r.payload) > 0 {
+			t.Errorf("got report %d, since %v, %s", r.report, r.since, describe(p.answers[y]))
+		}
+		p.expect(p.send(1001), "<m/>")
+		p.open(p.send(1003, acking(1002)))
 	}
-	p.expect(p.send(1001), "<m/>")
-	p.open(p.send(1003, acking(1002)))
 }
 
 // Covers: BOSH-091.

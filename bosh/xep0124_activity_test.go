@@ -29,6 +29,19 @@ func TestXEP0124_11_TooManyRequests(t *testing.T) {
 	p.sent("1001: <bind/>; 1003: <a/>; 1004: <b/>")
 }
 
+// A page that is loaded again while the server is slow leaves requests behind whose end may not be noticed.
+//
+// Covers: BOSH-109.
+func TestXEP0124_11_OldRequestsThatTheServerDelaysDoNotCount(t *testing.T) {
+	p := blockedProbe(t)
+	p.send(1003, stanzas("<a/>"))
+	p.pass(2 * time.Second)
+	p.send(1004, stanzas("<b/>"))
+	p.send(1005, stanzas("<c/>"))
+	p.alive()
+	p.expect(p.send(1006, stanzas("<d/>")), "terminate policy-violation")
+}
+
 // Covers: BOSH-110, BOSH-131.
 func TestXEP0124_11_OneMoreForPauseAndTerminate(t *testing.T) {
 	for _, change := range []func(*request){pausing(60), terminating} {
@@ -90,6 +103,18 @@ func TestXEP0124_11_TooManyEmptyRequests(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A request that arrives late is not the last one.
+//
+// Covers: BOSH-112.
+func TestXEP0124_11_LateEmptyRequest(t *testing.T) {
+	p := newProbe(t, testConfig()).login()
+	p.send(1003, pausing(60))
+	p.pass(time.Second)
+	p.send(1001)
+	p.send(1002, stanzas("<a/>"))
+	p.alive()
 }
 
 // Covers: BOSH-112, BOSH-113.

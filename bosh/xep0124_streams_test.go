@@ -185,6 +185,16 @@ func TestXEP0124_16_6_OneStreamDies(t *testing.T) {
 }
 
 // Covers: BOSH-160.
+func TestXEP0124_16_6_WhatWasNotDeliveredComesFirst(t *testing.T) {
+	p := twoStreams(t)
+	p.deliver(1, "<last/>")
+	p.took(p.m.ended(p.clock, 1, cause{kind: causeLost}))
+	p.expect(p.send(1002), "B: <last/>")
+	p.expect(p.send(1003), "B: terminate item-not-found")
+	p.alive()
+}
+
+// Covers: BOSH-160.
 func TestXEP0124_16_6_ElementRefusedOnOneStream(t *testing.T) {
 	p := twoStreams(t)
 	p.took(p.m.ended(p.clock, 1, cause{kind: causeRefused, condition: "not-authorized", raw: []byte("<stream:error/>")}))

@@ -33,7 +33,9 @@ func streamAt(at stage, managed bool, p policy) *Stream {
 	return s
 }
 
-// Covers: UP-029, UP-037, UP-039, UP-049, UP-051. Every verdict, at every stage.
+// Every verdict, at every stage.
+//
+// Covers: UP-029, UP-037, UP-039, UP-049, UP-051.
 func TestAdmit(t *testing.T) {
 	const (
 		message   = "<message xmlns='jabber:client' to='a@b' id='1'><body>hi</body></message>"
@@ -133,7 +135,9 @@ func TestAdmit(t *testing.T) {
 	}
 }
 
-// Covers: UP-037, UP-035. What is forwarded is what came, to the byte.
+// What is forwarded is what came, to the byte.
+//
+// Covers: UP-035, UP-037.
 func TestForwardedStanzasKeepTheirBytes(t *testing.T) {
 	s := streamAt(bound, false, policy{})
 	for _, raw := range []string{
@@ -147,7 +151,9 @@ func TestForwardedStanzasKeepTheirBytes(t *testing.T) {
 	}
 }
 
-// Covers: UP-051. What the browser's hop, or ours, does not protect is not offered a password in the clear.
+// What the browser's hop, or ours, does not protect is not offered a password in the clear.
+//
+// Covers: UP-051.
 func TestPlainIsNotOfferedOverExposedHops(t *testing.T) {
 	ca := xmpptest.NewCA(t)
 	secure := xmpptest.Start(t, xmpptest.Options{TLS: ca.Good("example.org")})

@@ -15,7 +15,9 @@ import (
 	"stanzagate/internal/xmpptest"
 )
 
-// Covers: UP-040. Our closing tag, then what the server still sends is delivered until its closing tag; TLS says goodbye.
+// Our closing tag, then what the server still sends is delivered until its closing tag; TLS says goodbye.
+//
+// Covers: UP-040.
 func TestCloseDeliversWhatStillComes(t *testing.T) {
 	ca := xmpptest.NewCA(t)
 	goodbye := make(chan error, 1)
@@ -53,7 +55,9 @@ func TestCloseDeliversWhatStillComes(t *testing.T) {
 	}
 }
 
-// Covers: UP-040. A server that does not answer is given up.
+// A server that does not answer is given up.
+//
+// Covers: UP-040.
 func TestCloseGivesUp(t *testing.T) {
 	srv := xmpptest.Start(t, xmpptest.Options{Handler: func(c *xmpptest.Conn) {
 		if c.Login() == nil {
@@ -77,14 +81,18 @@ func TestCloseGivesUp(t *testing.T) {
 	}
 }
 
-// Covers: UP-040. The default patience is 5 s.
+// The default patience is 5 s.
+//
+// Covers: UP-040.
 func TestClosePatience(t *testing.T) {
 	if closeTimeout != 5*time.Second {
 		t.Error(closeTimeout)
 	}
 }
 
-// Covers: UP-041. The server's closing tag is answered, nothing is sent any more, and Recv says io.EOF.
+// The server's closing tag is answered, nothing is sent any more, and Recv says io.EOF.
+//
+// Covers: UP-041.
 func TestServerCloses(t *testing.T) {
 	done := make(chan struct{})
 	srv := xmpptest.Start(t, xmpptest.Options{Handler: func(c *xmpptest.Conn) {
@@ -109,7 +117,9 @@ func TestServerCloses(t *testing.T) {
 	}
 }
 
-// Covers: UP-042. Every condition of RFC 6120 §4.9.3, and unknown ones, with a full copy; the server gets a closing tag.
+// Every condition of RFC 6120 §4.9.3, and unknown ones, with a full copy; the server gets a closing tag.
+//
+// Covers: UP-042.
 func TestStreamErrors(t *testing.T) {
 	cases := map[string]string{"no-such-condition": undefinedCondition}
 	for name := range conditions {
@@ -237,7 +247,9 @@ func TestStuckSendIsInterrupted(t *testing.T) {
 	}
 }
 
-// Covers: UP-115. Elements, spaces and the closing tag never mix, whoever writes them.
+// Elements, spaces and the closing tag never mix, whoever writes them.
+//
+// Covers: UP-115.
 func TestConcurrentUse(t *testing.T) {
 	got := make(chan int, 1)
 	srv := xmpptest.Start(t, xmpptest.Options{Handler: func(c *xmpptest.Conn) {
@@ -302,7 +314,9 @@ func TestConcurrentUse(t *testing.T) {
 	}
 }
 
-// Covers: UP-043, UP-032, UP-033, UP-034, UP-038. A hostile server is told its fault, costs a bounded amount, and ends.
+// A hostile server is told its fault, costs a bounded amount, and ends.
+//
+// Covers: UP-032, UP-033, UP-034, UP-038, UP-043.
 func TestHostileServer(t *testing.T) {
 	limits := xmlframe.Limits{ElementBytes: 4096, Depth: 10, Attributes: 8, NameBytes: 64}
 	for _, c := range []struct{ name, raw, condition string }{
@@ -351,7 +365,9 @@ func TestHostileServer(t *testing.T) {
 	}
 }
 
-// Covers: UP-038. An endless run of white space between elements costs nothing and ends nothing.
+// An endless run of white space between elements costs nothing and ends nothing.
+//
+// Covers: UP-038.
 func TestWhiteSpaceIsSwallowed(t *testing.T) {
 	srv := xmpptest.Start(t, xmpptest.Options{Handler: func(c *xmpptest.Conn) {
 		if c.Login() == nil {

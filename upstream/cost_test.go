@@ -62,7 +62,7 @@ func TestRecvDoesNotAllocate(t *testing.T) {
 	}
 }
 
-// Covers: UP-115. Sending costs no allocation.
+// Sending costs no allocation.
 func TestSendDoesNotAllocate(t *testing.T) {
 	ca := xmpptest.NewCA(t)
 	for _, o := range []xmpptest.Options{{}, {TLS: ca.Good("example.org")}} {

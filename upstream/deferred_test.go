@@ -10,7 +10,9 @@ import (
 	"stanzagate/internal/xmpptest"
 )
 
-// Covers: UP-104, UP-108. What the server showed a moment ago is shown again, and the only connection is that of the login.
+// What the server showed a moment ago is shown again, and the only connection is that of the login.
+//
+// Covers: UP-104, UP-108.
 func TestFirstStreamIsSaved(t *testing.T) {
 	ca := xmpptest.NewCA(t)
 	o := modern()
@@ -108,8 +110,10 @@ func TestSavedStreamFindsNobody(t *testing.T) {
 	}
 }
 
-// Covers: UP-096, UP-106. The server may have changed its list meanwhile; what it still offers works. Who has no account to
+// The server may have changed its list meanwhile; what it still offers works. Who has no account to
 // name signs in over a stream without one.
+//
+// Covers: UP-096, UP-106.
 func TestSavedStreamFindsAnotherList(t *testing.T) {
 	c, srv := saved(t)
 	srv.SetFaults(xmpptest.Faults{Mechanisms: []string{"PLAIN", "X-NEW"}})

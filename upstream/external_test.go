@@ -37,7 +37,9 @@ func TestReauthSettings(t *testing.T) {
 	}
 }
 
-// Covers: UP-106. A minted certificate names the user, lives for minutes, and is good for a client only.
+// A minted certificate names the user, lives for minutes, and is good for a client only.
+//
+// Covers: UP-106.
 func TestMintedCertificate(t *testing.T) {
 	pem, err := os.ReadFile(xmpptest.NewCA(t).KeyFile())
 	if err != nil {

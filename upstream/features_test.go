@@ -23,7 +23,9 @@ const (
 	fLimits = "<limits xmlns='urn:xmpp:stream-limits:0'><max-bytes>10000</max-bytes><idle-seconds>840</idle-seconds></limits>"
 )
 
-// Covers: UP-098, UP-100, UP-102, UP-051. What is hidden is hidden whole; all else stays byte for byte.
+// What is hidden is hidden whole; all else stays byte for byte.
+//
+// Covers: UP-051, UP-098, UP-100, UP-102.
 func TestFeaturesThatABrowserSees(t *testing.T) {
 	all := []string{"\n ", fTLS, "\n ", fZip, fSM, fSM2, fCB, fSASL, fSASL2, fAuth, fAck, fLimits, "\n"}
 	without := func(drop ...string) string {
@@ -61,7 +63,9 @@ func TestFeaturesThatABrowserSees(t *testing.T) {
 	}
 }
 
-// Covers: UP-098. Features without anything to hide are not even copied.
+// Features without anything to hide are not even copied.
+//
+// Covers: UP-098.
 func TestFeaturesWithoutChange(t *testing.T) {
 	el := parse(t, "<stream:features xmlns:stream='"+ns.Stream+"'>"+fSASL+fCB+"</stream:features>")
 	if got := (policy{managed: true, noPlain: false}).filter(el); &got.Raw[0] != &el.Raw[0] {
@@ -69,7 +73,9 @@ func TestFeaturesWithoutChange(t *testing.T) {
 	}
 }
 
-// Covers: UP-027. A set: order does not matter, unknown ones neither, unless one is required and nothing else is there.
+// A set: order does not matter, unknown ones neither, unless one is required and nothing else is there.
+//
+// Covers: UP-027.
 func TestReadFeatures(t *testing.T) {
 	for raw, ok := range map[string]bool{
 		"":                                 true,
@@ -89,7 +95,9 @@ func TestReadFeatures(t *testing.T) {
 	}
 }
 
-// Covers: UP-031. Limits are believed as far as they are sane, and observed.
+// Limits are believed as far as they are sane, and observed.
+//
+// Covers: UP-031.
 func TestStreamLimits(t *testing.T) {
 	for raw, want := range map[string][2]int64{
 		fLimits: {10000, 840},

@@ -11,7 +11,9 @@ import (
 	"stanzagate/internal/xmlframe"
 )
 
-// Covers: UP-045. Whatever a server names in see-other-host, what comes out can be dialled or is refused.
+// Whatever a server names in see-other-host, what comes out can be dialled or is refused.
+//
+// Covers: UP-045.
 func FuzzSplitRedirect(f *testing.F) {
 	for _, s := range []string{"h", "h:1", "[::1]:5", "[::1]", "1.2.3.4", ":", "a:b:c", "h:65536", "[", "ü.example:1"} {
 		f.Add(s)
@@ -32,7 +34,9 @@ func FuzzSplitRedirect(f *testing.F) {
 	})
 }
 
-// Covers: UP-018. Normalise is idempotent, and what it returns has a DNS form or is an address.
+// Normalise is idempotent, and what it returns has a DNS form or is an address.
+//
+// Covers: UP-018.
 func FuzzNormalise(f *testing.F) {
 	for _, s := range []string{"example.org", "BÜCHER.example", "xn--bcher-kva.test", "127.0.0.1", "[::1]", "a..b", "faß.de", "\u200d.x"} {
 		f.Add(s)
@@ -51,7 +55,9 @@ func FuzzNormalise(f *testing.F) {
 	})
 }
 
-// Covers: UP-001. A setting parses or is refused, and says what is wrong with it.
+// A setting parses or is refused, and says what is wrong with it.
+//
+// Covers: UP-001.
 func FuzzParseDomain(f *testing.F) {
 	for _, s := range []string{"example.org", "a=xmpp://h:1?tls=none&proxy=v2", "a=xmpps://[::1]", "a?name=b", "a?plus=hide", "?", "=", "a=xmpp://h?%"} {
 		f.Add(s)
@@ -67,7 +73,9 @@ func FuzzParseDomain(f *testing.F) {
 	})
 }
 
-// Covers: UP-016. The otherName entries come from certificates of strangers.
+// The otherName entries come from certificates of strangers.
+//
+// Covers: UP-016.
 func FuzzOtherNames(f *testing.F) {
 	f.Add([]byte("\x30\x00"))
 	f.Add([]byte("\x30\x1f\xa0\x1d\x06\x08\x2b\x06\x01\x05\x05\x07\x08\x05\xa0\x11\x0c\x0fx@example.org/yz"))
@@ -81,8 +89,10 @@ func FuzzOtherNames(f *testing.F) {
 	})
 }
 
-// Covers: UP-025, UP-026, UP-027, UP-042. Headers, features and stream errors of a server are read without harm, and what is
+// Headers, features and stream errors of a server are read without harm, and what is
 // shown to a browser stays well-formed.
+//
+// Covers: UP-025, UP-026, UP-027, UP-042.
 func FuzzServerElements(f *testing.F) {
 	const s = " xmlns:stream='" + ns.Stream + "'"
 	f.Add([]byte("<stream:stream" + s + " version='1.0' from='example.org'/>"))

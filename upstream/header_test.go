@@ -9,7 +9,9 @@ import (
 	"stanzagate/internal/xmpptest"
 )
 
-// Covers: UP-023. Byte for byte.
+// Byte for byte.
+//
+// Covers: UP-023.
 func TestOurHeader(t *testing.T) {
 	const ends = " xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>"
 	for want, got := range map[string][]byte{
@@ -22,7 +24,9 @@ func TestOurHeader(t *testing.T) {
 	}
 }
 
-// Covers: UP-024. The browser's JID is named once the stream is encrypted, bare, and only if it is one of the domain.
+// The browser's JID is named once the stream is encrypted, bare, and only if it is one of the domain.
+//
+// Covers: UP-024.
 func TestFromIsSentOverTLSOnly(t *testing.T) {
 	for _, c := range []struct {
 		from      string
@@ -65,7 +69,9 @@ const (
 	declared = "<?xml version='1.0'?>"
 )
 
-// Covers: UP-025, UP-036. Old servers leave attributes out; other prefixes and quotes mean the same.
+// Old servers leave attributes out; other prefixes and quotes mean the same.
+//
+// Covers: UP-025, UP-036.
 func TestServerHeaders(t *testing.T) {
 	for _, c := range []struct {
 		name, raw string
@@ -90,7 +96,9 @@ func TestServerHeaders(t *testing.T) {
 	}
 }
 
-// Covers: UP-025, UP-026, UP-027, UP-034, UP-043. The server is told what is wrong before the connection is given up.
+// The server is told what is wrong before the connection is given up.
+//
+// Covers: UP-025, UP-026, UP-027, UP-034, UP-043.
 func TestServerHeadersThatEndTheAttempt(t *testing.T) {
 	for _, c := range []struct{ name, raw, condition string }{
 		{"no version", root + ">", "unsupported-version"},
@@ -130,7 +138,9 @@ func TestServerHeadersThatEndTheAttempt(t *testing.T) {
 	}
 }
 
-// Covers: UP-025. Once encrypted, a server that calls itself by another name is not the domain's.
+// Once encrypted, a server that calls itself by another name is not the domain's.
+//
+// Covers: UP-025.
 func TestForeignFromOverTLS(t *testing.T) {
 	ca := xmpptest.NewCA(t)
 	told := make(chan string, 1)
@@ -149,7 +159,9 @@ func TestForeignFromOverTLS(t *testing.T) {
 	contains(t, <-told, "<invalid-from")
 }
 
-// Covers: UP-042. A stream error instead of the features is told as such; the server gets a closing tag.
+// A stream error instead of the features is told as such; the server gets a closing tag.
+//
+// Covers: UP-042.
 func TestStreamErrorAtOnce(t *testing.T) {
 	srv := xmpptest.Start(t, xmpptest.Options{Handler: func(c *xmpptest.Conn) {
 		c.ExpectHeader()

@@ -11,7 +11,9 @@ import (
 	"stanzagate/internal/xmpptest"
 )
 
-// Covers: UP-030, UP-112. No white space while TLS, SASL and bind go on; one space on a bound stream.
+// No white space while TLS, SASL and bind go on; one space on a bound stream.
+//
+// Covers: UP-030, UP-112.
 func TestKeepAlive(t *testing.T) {
 	srv := xmpptest.Start(t, xmpptest.Options{})
 	c := dialTo(t, srv.Setting(""), Opening{})
@@ -52,7 +54,9 @@ func TestKeepAlive(t *testing.T) {
 	quiet()
 }
 
-// Covers: UP-112. The kernel watches the connection: probes while it is idle, a bound for data in flight.
+// The kernel watches the connection: probes while it is idle, a bound for data in flight.
+//
+// Covers: UP-112.
 func TestDeadConnectionsAreFound(t *testing.T) {
 	srv := xmpptest.Start(t, xmpptest.Options{})
 	c := dialTo(t, srv.Setting(""), Opening{})
@@ -79,7 +83,9 @@ func TestDeadConnectionsAreFound(t *testing.T) {
 	}
 }
 
-// Covers: UP-114. A server's ping is the browser's to answer.
+// A server's ping is the browser's to answer.
+//
+// Covers: UP-114.
 func TestServerPingGoesThrough(t *testing.T) {
 	ping := "<iq type='get' id='s1' from='example.org'><ping xmlns='urn:xmpp:ping'/></iq>"
 	for _, managed := range []bool{false, true} {
@@ -100,7 +106,9 @@ func TestServerPingGoesThrough(t *testing.T) {
 	}
 }
 
-// Covers: UP-009. Each stage that a server can stall ends in the time that the setting gives.
+// Each stage that a server can stall ends in the time that the setting gives.
+//
+// Covers: UP-009.
 func TestStalledStages(t *testing.T) {
 	ca := xmpptest.NewCA(t)
 	silent := func(c *xmpptest.Conn) { _, _ = c.Read() }

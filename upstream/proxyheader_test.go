@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// Covers UP-117, UP-118, UP-120.
+// Covers: UP-117, UP-118, UP-120.
 func TestProxyHeaderVectors(t *testing.T) {
 	ap := netip.MustParseAddrPort
 	v4, dst4 := ap("192.0.2.7:40000"), ap("198.51.100.1:443")

@@ -7,7 +7,9 @@ import (
 	"stanzagate/internal/xmpptest"
 )
 
-// Covers: UP-116, UP-119, UP-120. The header is the first thing on the wire, before TLS, and only where it is configured.
+// The header is the first thing on the wire, before TLS, and only where it is configured.
+//
+// Covers: UP-116, UP-119, UP-120.
 func TestProxyHeaderOnTheWire(t *testing.T) {
 	ca := xmpptest.NewCA(t)
 	client, local := netip.MustParseAddrPort("192.0.2.7:40000"), netip.MustParseAddrPort("198.51.100.1:443")

@@ -28,7 +28,9 @@ func redirecting(t *testing.T, o xmpptest.Options, host string) *xmpptest.Server
 	return xmpptest.Start(t, o)
 }
 
-// Covers: UP-044, UP-045, UP-042. host:port is dialled as it is, with the same `to`; the old server gets a closing tag.
+// host:port is dialled as it is, with the same `to`; the old server gets a closing tag.
+//
+// Covers: UP-042, UP-044, UP-045.
 func TestRedirectWithPort(t *testing.T) {
 	last := xmpptest.Start(t, xmpptest.Options{})
 	middle := redirecting(t, xmpptest.Options{}, " "+last.Addr+"\n")
@@ -47,7 +49,9 @@ func TestRedirectWithPort(t *testing.T) {
 	middle.Wait()
 }
 
-// Covers: UP-045. A bare host is looked up like a domain; the reference identity stays.
+// A bare host is looked up like a domain; the reference identity stays.
+//
+// Covers: UP-045.
 func TestRedirectWithoutPort(t *testing.T) {
 	ca := xmpptest.NewCA(t)
 	for name, want := range map[string]bool{"example.org": true, "other.test": false} {
@@ -69,7 +73,9 @@ func TestRedirectWithoutPort(t *testing.T) {
 	}
 }
 
-// Covers: UP-044. Five redirects in a row are followed, a loop is not.
+// Five redirects in a row are followed, a loop is not.
+//
+// Covers: UP-044.
 func TestRedirectLoop(t *testing.T) {
 	var srv *xmpptest.Server
 	ready := make(chan struct{})
@@ -89,7 +95,9 @@ func TestRedirectLoop(t *testing.T) {
 	}
 }
 
-// Covers: UP-044, UP-010. Nonsense is not dialled, and a redirect does not extend the leave to go in the clear.
+// Nonsense is not dialled, and a redirect does not extend the leave to go in the clear.
+//
+// Covers: UP-010, UP-044.
 func TestRedirectsThatAreNotFollowed(t *testing.T) {
 	for _, host := range []string{"", " ", "a:b", "a:0", "a:70000", ":1", "[::1", "x@y", "a/b", "a b", "8.8.8.8:5222"} {
 		srv := redirecting(t, xmpptest.Options{}, host)
@@ -116,7 +124,9 @@ func TestSplitRedirect(t *testing.T) {
 	}
 }
 
-// Covers: UP-044. Before the browser has begun to log in a redirect goes unnoticed.
+// Before the browser has begun to log in a redirect goes unnoticed.
+//
+// Covers: UP-044.
 func TestRedirectAfterFeatures(t *testing.T) {
 	last := xmpptest.Start(t, xmpptest.Options{})
 	first := xmpptest.Start(t, xmpptest.Options{Handler: func(c *xmpptest.Conn) {
@@ -151,7 +161,9 @@ func TestRedirectAfterFeatures(t *testing.T) {
 	first.Wait()
 }
 
-// Covers: UP-044. What the browser knows, or has begun, does not fit another server: it begins anew.
+// What the browser knows, or has begun, does not fit another server: it begins anew.
+//
+// Covers: UP-044.
 func TestRedirectThatTheBrowserWouldNotice(t *testing.T) {
 	other := xmpptest.Start(t, xmpptest.Options{Mechanisms: []string{"EXTERNAL"}})
 	same := xmpptest.Start(t, xmpptest.Options{})

@@ -78,7 +78,9 @@ func TestTargetsOfADomain(t *testing.T) {
 	}
 }
 
-// Covers: UP-005. A name server that fails or says nothing about a service is no answer.
+// A name server that fails or says nothing about a service is no answer.
+//
+// Covers: UP-005.
 func TestTargetsWithoutAnAnswerAreTheDomainItself(t *testing.T) {
 	z := newZone(t)
 	z.fail("_xmpp-client._tcp.example.org.")
@@ -87,7 +89,9 @@ func TestTargetsWithoutAnAnswerAreTheDomainItself(t *testing.T) {
 	}
 }
 
-// Covers: UP-009. Half of the time is left for the rest when DNS is silent on one service.
+// Half of the time is left for the rest when DNS is silent on one service.
+//
+// Covers: UP-009.
 func TestSilentNameServerDoesNotUseAllTime(t *testing.T) {
 	z := newZone(t, "_xmpp-client._tcp.example.org. 60 IN SRV 0 0 7 a.")
 	z.silence("_xmpps-client._tcp.example.org.")
@@ -107,8 +111,10 @@ func TestSilentNameServerDoesNotUseAllTime(t *testing.T) {
 	}
 }
 
-// Covers: UP-003. RFC 2782: among equal priorities the first place is won in proportion to the weight, and a weight of 0
+// RFC 2782: among equal priorities the first place is won in proportion to the weight, and a weight of 0
 // keeps a small chance.
+//
+// Covers: UP-003.
 func TestOrderFollowsWeights(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(1, 2))
 	const draws = 10000
@@ -163,7 +169,9 @@ func (r *recorder) dialled() string {
 	return strings.Join(r.asked, " ")
 }
 
-// Covers: UP-002. Targets are tried in order, and one whose stream does not come up is no reason to give up.
+// Targets are tried in order, and one whose stream does not come up is no reason to give up.
+//
+// Covers: UP-002.
 func TestTargetsAreTriedInOrder(t *testing.T) {
 	good := xmpptest.Start(t, xmpptest.Options{})
 	mute := xmpptest.Start(t, xmpptest.Options{Handler: func(c *xmpptest.Conn) { _, _ = c.ReadHeader() }})
@@ -192,7 +200,9 @@ func TestTargetsAreTriedInOrder(t *testing.T) {
 	}
 }
 
-// Covers: UP-002, UP-009. A target that does not answer costs a head start, not the whole time.
+// A target that does not answer costs a head start, not the whole time.
+//
+// Covers: UP-002, UP-009.
 func TestSilentTargetIsOvertaken(t *testing.T) {
 	good := xmpptest.Start(t, xmpptest.Options{})
 	r := &recorder{hosts: map[string]string{"silent.test.:1": "silent", "good.test.:2": good.Addr}}
@@ -203,7 +213,9 @@ func TestSilentTargetIsOvertaken(t *testing.T) {
 	}
 }
 
-// Covers: UP-002. All addresses of a target are tried, without the help of a custom dialer.
+// All addresses of a target are tried, without the help of a custom dialer.
+//
+// Covers: UP-002.
 func TestSecondAddressOfATarget(t *testing.T) {
 	good := xmpptest.Start(t, xmpptest.Options{})
 	z := newZone(t, "_xmpp-client._tcp.example.org. 60 IN SRV 1 0 "+good.Port+" a.test.", "a.test. 60 IN A 127.0.0.77", "a.test. 60 IN A 127.0.0.1")
@@ -211,7 +223,9 @@ func TestSecondAddressOfATarget(t *testing.T) {
 	openWith(t, d, Opening{})
 }
 
-// Covers: UP-005, UP-009. Records that lead nowhere are not replaced by a guess, and the error says what was tried.
+// Records that lead nowhere are not replaced by a guess, and the error says what was tried.
+//
+// Covers: UP-005, UP-009.
 func TestDeadRecordsAreNotReplacedByTheDomain(t *testing.T) {
 	r := &recorder{}
 	z := newZone(t, "_xmpp-client._tcp.example.org. 60 IN SRV 1 0 1 dead.test.")
@@ -240,7 +254,9 @@ func (m *counters) Secured(version, cipher, trust string) {
 	m.security = version + " " + cipher + " " + trust
 }
 
-// Covers: UP-010. Domains that are not configured are never dialled; with `open` their DNS leads to public addresses only.
+// Domains that are not configured are never dialled; with `open` their DNS leads to public addresses only.
+//
+// Covers: UP-010.
 func TestOnlyAllowedAddressesAreDialled(t *testing.T) {
 	srv := xmpptest.Start(t, xmpptest.Options{})
 	z := newZone(t, "_xmpp-client._tcp.evil.test. 60 IN SRV 1 0 "+srv.Port+" a.test.", "a.test. 60 IN A 127.0.0.1", "a.test. 60 IN A 10.0.0.1")
@@ -279,7 +295,9 @@ func TestPublicAddresses(t *testing.T) {
 	}
 }
 
-// Covers: UP-011. Plaintext that DNS leads to stays on private links; what the operator named is the operator's choice.
+// Plaintext that DNS leads to stays on private links; what the operator named is the operator's choice.
+//
+// Covers: UP-011.
 func TestPlaintextStaysPrivate(t *testing.T) {
 	for setting, want := range map[string]bool{"example.org?tls=none": false, "example.org=xmpp://h?tls=none": true, "example.org": true} {
 		dom, err := ParseDomain(setting)

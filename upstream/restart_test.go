@@ -8,7 +8,9 @@ import (
 	"stanzagate/internal/xmpptest"
 )
 
-// Covers: UP-028, UP-023. After success a new header on the same connection, no closing tag, and nothing more.
+// After success a new header on the same connection, no closing tag, and nothing more.
+//
+// Covers: UP-023, UP-028.
 func TestRestartIsOneHeader(t *testing.T) {
 	ca := xmpptest.NewCA(t)
 	srv := xmpptest.Start(t, xmpptest.Options{TLS: ca.Good("example.org"), Direct: true})
@@ -36,7 +38,9 @@ func TestRestartIsOneHeader(t *testing.T) {
 	}
 }
 
-// Covers: UP-028. Nothing of the old stream stays in scope, and a server in a hurry is understood, however the bytes come.
+// Nothing of the old stream stays in scope, and a server in a hurry is understood, however the bytes come.
+//
+// Covers: UP-028.
 func TestRestartForgetsTheOldStream(t *testing.T) {
 	const early = "<?xml version='1.0'?>" + root + " xmlns:new='urn:new' id='2' version='1.0'>"
 	for _, chunk := range []int{1, 7, 1 << 20} {
@@ -77,7 +81,9 @@ func TestRestartForgetsTheOldStream(t *testing.T) {
 	}
 }
 
-// Covers: UP-042, UP-028. Between success and restart the old stream can still end.
+// Between success and restart the old stream can still end.
+//
+// Covers: UP-028, UP-042.
 func TestOldStreamEndsBeforeTheRestart(t *testing.T) {
 	for raw, check := range map[string]func(*conn){
 		"<stream:error><conflict xmlns='" + ns.Streams + "'/></stream:error></stream:stream>": func(c *conn) {
@@ -102,7 +108,9 @@ func TestOldStreamEndsBeforeTheRestart(t *testing.T) {
 	}
 }
 
-// Covers: UP-027. The first element of the new stream must be its features.
+// The first element of the new stream must be its features.
+//
+// Covers: UP-027.
 func TestRestartWithoutFeatures(t *testing.T) {
 	srv := xmpptest.Start(t, xmpptest.Options{Handler: func(c *xmpptest.Conn) {
 		if c.Secure() != nil || c.Authenticate() != nil {

@@ -63,7 +63,9 @@ func (c *conn) bind(class Class) {
 	c.expect("iq")
 }
 
-// Covers: UP-066, UP-067, UP-068, UP-072, UP-087, UP-095. Another replica goes on where the first was cut, in each class.
+// Another replica goes on where the first was cut, in each class.
+//
+// Covers: UP-066, UP-067, UP-068, UP-072, UP-087, UP-095.
 func TestTakeover(t *testing.T) {
 	for _, k := range classes(t) {
 		t.Run(k.name, func(t *testing.T) {
@@ -147,7 +149,9 @@ func lose(t *testing.T, srv *xmpptest.Server, setting string) (*Dialer, *session
 	return d, x, state
 }
 
-// Covers: UP-069, UP-088, UP-092, UP-093, UP-101. What ends a session for good, and how it is told.
+// What ends a session for good, and how it is told.
+//
+// Covers: UP-069, UP-088, UP-092, UP-093, UP-101.
 func TestLostSessions(t *testing.T) {
 	const gone = "<item-not-found xmlns='" + ns.Stanzas + "'/>"
 	ownerSays := errors.New("another replica owns it")
@@ -201,6 +205,7 @@ func TestLostSessions(t *testing.T) {
 }
 
 // A state opens for its own session, user and server only, and by gateways that understand it.
+//
 // Covers: UP-086.
 func TestStates(t *testing.T) {
 	srv := xmpptest.Start(t, modern())
@@ -249,8 +254,10 @@ func TestStates(t *testing.T) {
 	}
 }
 
-// Covers: UP-056, UP-015. Where the server wants to be found comes first, where it was second, where the domain is last;
+// Where the server wants to be found comes first, where it was second, where the domain is last;
 // the certificate is always that of the domain.
+//
+// Covers: UP-015, UP-056.
 func TestWhereToResume(t *testing.T) {
 	z := newZone(t)
 	for name, c := range map[string]struct {
@@ -323,7 +330,9 @@ func TestResumeStaysEncrypted(t *testing.T) {
 	}
 }
 
-// Covers: UP-091. A server that gives a new token with each login: it is stored before anything else is said, and used.
+// A server that gives a new token with each login: it is stored before anything else is said, and used.
+//
+// Covers: UP-091.
 func TestTokenReplacedAtResumption(t *testing.T) {
 	o := modern()
 	o.SASL2.Rotate = true
@@ -361,7 +370,9 @@ func TestTokenReplacedAtResumption(t *testing.T) {
 	_ = s.Cut()
 }
 
-// Covers: UP-079. Features that follow a resumption, sooner or later, are nobody's business.
+// Features that follow a resumption, sooner or later, are nobody's business.
+//
+// Covers: UP-079.
 func TestFeaturesAfterResumption(t *testing.T) {
 	for _, late := range []bool{false, true} {
 		srv := xmpptest.Start(t, modern())
@@ -383,7 +394,9 @@ func TestFeaturesAfterResumption(t *testing.T) {
 	}
 }
 
-// Covers: UP-008. No more than so many resumptions at once for each server address; the others wait.
+// No more than so many resumptions at once for each server address; the others wait.
+//
+// Covers: UP-008.
 func TestResumptionsAreCapped(t *testing.T) {
 	const each, all = 4, 40
 	var mu sync.Mutex

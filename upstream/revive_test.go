@@ -14,8 +14,10 @@ import (
 	"stanzagate/internal/xmpptest"
 )
 
-// Covers: UP-046, UP-063, UP-066, UP-067, UP-073. The connection breaks while the replica lives: the session goes on over
+// The connection breaks while the replica lives: the session goes on over
 // another, nothing is written until the owner says so, and what the server had is sent again.
+//
+// Covers: UP-046, UP-063, UP-066, UP-067, UP-073.
 func TestBrokenConnectionIsReplaced(t *testing.T) {
 	for name, breaks := range map[string]func(*xmpptest.Conn){"FIN": (*xmpptest.Conn).Cut, "RST": (*xmpptest.Conn).Reset} {
 		t.Run(name, func(t *testing.T) {
@@ -69,7 +71,9 @@ func TestBrokenConnectionIsReplaced(t *testing.T) {
 	}
 }
 
-// Covers: UP-059, UP-067. Resumption across 2³².
+// Resumption across 2³².
+//
+// Covers: UP-059, UP-067.
 func TestResumptionWraps(t *testing.T) {
 	srv := xmpptest.Start(t, modern())
 	x := newSession()
@@ -111,7 +115,9 @@ func TestBrokenWrite(t *testing.T) {
 	}
 }
 
-// Covers: UP-008, UP-070. A server that is away for a while is tried again at growing intervals.
+// A server that is away for a while is tried again at growing intervals.
+//
+// Covers: UP-008, UP-070.
 func TestServerComesBack(t *testing.T) {
 	srv := xmpptest.Start(t, modern())
 	var tries atomic.Int32
@@ -148,7 +154,9 @@ func (m *outcomes) Classified(c Class)                { m.log.Store(string(c)) }
 func (m *outcomes) Resumption(_ float64, what string) { m.log.Store(m.all() + " " + what) }
 func (m *outcomes) all() string                       { s, _ := m.log.Load().(string); return s }
 
-// Covers: UP-070. After the time that the server keeps a session there is nothing left to try.
+// After the time that the server keeps a session there is nothing left to try.
+//
+// Covers: UP-070.
 func TestServerStaysAway(t *testing.T) {
 	srv := xmpptest.Start(t, modern())
 	x := newSession()
@@ -187,7 +195,9 @@ func TestEndWhileTheServerIsAway(t *testing.T) {
 	}
 }
 
-// Covers: UP-046, UP-047, UP-073. What a stream error means is for the owner to say: not any more, or a race that was won.
+// What a stream error means is for the owner to say: not any more, or a race that was won.
+//
+// Covers: UP-046, UP-047, UP-073.
 func TestConflict(t *testing.T) {
 	notMine := errors.New("another replica owns it")
 	for _, c := range []struct {
@@ -233,7 +243,9 @@ func TestConflict(t *testing.T) {
 	}
 }
 
-// Covers: UP-047. A clean close is the end.
+// A clean close is the end.
+//
+// Covers: UP-047.
 func TestCleanCloseIsNotResumed(t *testing.T) {
 	srv := xmpptest.Start(t, modern())
 	x := newSession()
@@ -245,7 +257,9 @@ func TestCleanCloseIsNotResumed(t *testing.T) {
 	}
 }
 
-// Covers: UP-069, UP-093. What cannot be resumed ends, and says how.
+// What cannot be resumed ends, and says how.
+//
+// Covers: UP-069, UP-093.
 func TestRevivalFails(t *testing.T) {
 	for name, f := range map[string]xmpptest.Faults{
 		"session gone": {RefuseResume: "<item-not-found xmlns='" + ns.Stanzas + "'/>"}, "token refused": {RefuseToken: "not-authorized"},
@@ -263,8 +277,10 @@ func TestRevivalFails(t *testing.T) {
 	}
 }
 
-// Covers: UP-048, UP-112. A server that does not answer <r/> in time is taken for dead; if it does not after the
+// A server that does not answer <r/> in time is taken for dead; if it does not after the
 // resumption either, the session is: its parser may be stuck in what the old connection left behind.
+//
+// Covers: UP-048, UP-112.
 func TestServerStopsAnswering(t *testing.T) {
 	t.Parallel()
 	srv := xmpptest.Start(t, modern())
@@ -292,7 +308,9 @@ func TestServerStopsAnswering(t *testing.T) {
 	}
 }
 
-// Covers: UP-048. Where the session cannot be resumed the server is told.
+// Where the session cannot be resumed the server is told.
+//
+// Covers: UP-048.
 func TestServerStopsAnsweringWithoutResumption(t *testing.T) {
 	t.Parallel()
 	o := modern()
@@ -336,7 +354,9 @@ func TestDeadlineOfAnsweredRequests(t *testing.T) {
 	_ = wait()
 }
 
-// Covers: UP-021. A managed stream outlives the server's certificate on a new connection.
+// A managed stream outlives the server's certificate on a new connection.
+//
+// Covers: UP-021.
 func TestRevivalWithAnotherCertificate(t *testing.T) {
 	t.Parallel()
 	ca := xmpptest.NewCA(t)

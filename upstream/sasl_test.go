@@ -7,7 +7,9 @@ import (
 	"stanzagate/internal/xmpptest"
 )
 
-// Covers: UP-049. Absent data and empty data stay what they are, both ways; the server's part likewise.
+// Absent data and empty data stay what they are, both ways; the server's part likewise.
+//
+// Covers: UP-049.
 func TestClassicSASLPassesUnchanged(t *testing.T) {
 	browser := []string{
 		"<auth xmlns='" + ns.SASL + "' mechanism='X'/>",
@@ -51,7 +53,9 @@ func TestClassicSASLPassesUnchanged(t *testing.T) {
 	}
 }
 
-// Covers: UP-050, UP-053. Failed attempts stay on the connection; the JID is what the server says.
+// Failed attempts stay on the connection; the JID is what the server says.
+//
+// Covers: UP-050, UP-053.
 func TestWrongPasswordThenRightOne(t *testing.T) {
 	srv := xmpptest.Start(t, xmpptest.Options{Handler: func(c *xmpptest.Conn) {
 		if c.Secure() != nil || c.Authenticate() != nil {
@@ -90,7 +94,9 @@ func TestWrongPasswordThenRightOne(t *testing.T) {
 	}
 }
 
-// Covers: UP-053. A refused bind can be tried again.
+// A refused bind can be tried again.
+//
+// Covers: UP-053.
 func TestBindRefused(t *testing.T) {
 	srv := xmpptest.Start(t, xmpptest.Options{Handler: func(c *xmpptest.Conn) {
 		if c.Secure() != nil || c.Authenticate() != nil {
@@ -119,7 +125,9 @@ func TestBindRefused(t *testing.T) {
 	}
 }
 
-// Covers: UP-049. A client that does SASL2 with Bind 2 and stream management inline is followed (XEP-0388 §3.6.1).
+// A client that does SASL2 with Bind 2 and stream management inline is followed (XEP-0388 §3.6.1).
+//
+// Covers: UP-049.
 func TestClientsOwnSASL2(t *testing.T) {
 	auth := "<authenticate xmlns='" + ns.SASL2 + "' mechanism='PLAIN'><initial-response>AA==</initial-response></authenticate>"
 	success := "<success xmlns='" + ns.SASL2 + "'><authorization-identifier>juliet@example.org/x</authorization-identifier>" +
@@ -147,6 +155,28 @@ func TestClientsOwnSASL2(t *testing.T) {
 	c.forward("<message xmlns='jabber:client'/>")
 	_ = c.Cut()
 	srv.Wait()
+}
+
+// What Bind 2 did is read where XEP-0386 puts it, and nowhere else (AMB-5).
+//
+// Covers: UP-083, UP-084.
+func TestReadBound(t *testing.T) {
+	const enabled, failed = "<enabled xmlns='" + ns.SM + "' id='1' resume='1'/>", "<failed xmlns='" + ns.SM + "'/>"
+	for raw, want := range map[string]progress{
+		"<bound xmlns='urn:xmpp:bind:0'>" + enabled + "</bound>":  {bound: true, resumable: true},
+		"<bound xmlns='urn:xmpp:bind:0'>" + failed + "</bound>":   {bound: true},
+		"<bound xmlns='urn:xmpp:bind:0'/>":                        {bound: true},
+		"<bound xmlns='urn:xmpp:bind2:1'>" + enabled + "</bound>": {},
+		"<resumed xmlns='" + ns.SM + "' h='1' previd='x'/>":       {bound: true, resumable: true},
+		failed: {},
+	} {
+		var p progress
+		p.saw(parse(t, "<success xmlns='"+ns.SASL2+"'>"+raw+"</success>"))
+		want.authenticated = true
+		if p != want {
+			t.Errorf("%s: %+v", raw, p)
+		}
+	}
 }
 
 // A login by XEP-0078 authenticates and binds in one.

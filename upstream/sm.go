@@ -1,7 +1,6 @@
 package upstream
 
 import (
-	"errors"
 	"strconv"
 
 	"stanzagate/internal/ns"
@@ -99,7 +98,7 @@ func appendResume(b []byte, id string, h uint32) []byte {
 
 const ackRequest = "<r xmlns='" + ns.SM + "'/>"
 
-var errBadCount = errors.New("attribute h is not a counter")
+var errBadCount = &fault{"bad-format", "attribute h is not a counter"}
 
 // readCount reads an h attribute.
 func readCount(el xmlframe.Element) (uint32, error) {

@@ -86,7 +86,9 @@ func TestCertificates(t *testing.T) {
 	})
 }
 
-// Covers: UP-006, UP-007. Direct TLS comes first, names the domain, offers the protocol, and no STARTTLS follows.
+// Direct TLS comes first, names the domain, offers the protocol, and no STARTTLS follows.
+//
+// Covers: UP-006, UP-007.
 func TestDirectTLS(t *testing.T) {
 	ca := xmpptest.NewCA(t)
 	srv := xmpptest.Start(t, xmpptest.Options{TLS: ca.Good("example.org"), Direct: true})
@@ -107,7 +109,9 @@ func TestDirectTLS(t *testing.T) {
 	}
 }
 
-// Covers: UP-006, UP-007, UP-014. STARTTLS on a plain target: SNI, no ALPN, and a new header without a closing tag.
+// STARTTLS on a plain target: SNI, no ALPN, and a new header without a closing tag.
+//
+// Covers: UP-006, UP-007, UP-014.
 func TestStartTLS(t *testing.T) {
 	ca := xmpptest.NewCA(t)
 	srv := xmpptest.Start(t, xmpptest.Options{TLS: ca.Good("example.org")})
@@ -122,7 +126,9 @@ func TestStartTLS(t *testing.T) {
 	}
 }
 
-// Covers: UP-011, UP-012. A server without STARTTLS, or a network that hides it, gets no login; only ?tls= changes that.
+// A server without STARTTLS, or a network that hides it, gets no login; only ?tls= changes that.
+//
+// Covers: UP-011, UP-012.
 func TestTLSIsRequired(t *testing.T) {
 	srv := xmpptest.Start(t, xmpptest.Options{})
 	d := newDialer(t, Config{Domains: []string{"example.org=xmpp://" + srv.Addr}})
@@ -137,8 +143,10 @@ func TestTLSIsRequired(t *testing.T) {
 	}
 }
 
-// Covers: UP-012. An optional offer is taken, whatever else is offered beside it; and a failed handshake under
+// An optional offer is taken, whatever else is offered beside it; and a failed handshake under
 // ?tls=optional leads nowhere else.
+//
+// Covers: UP-012.
 func TestOfferedTLSIsTaken(t *testing.T) {
 	ca := xmpptest.NewCA(t)
 	srv := xmpptest.Start(t, xmpptest.Options{TLS: ca.Good("example.org"), Optional: true})
@@ -160,7 +168,9 @@ func TestOfferedTLSIsTaken(t *testing.T) {
 	}
 }
 
-// Covers: UP-013, UP-014. What comes in the clear behind <proceed/> never counts, nor what was learnt before TLS.
+// What comes in the clear behind <proceed/> never counts, nor what was learnt before TLS.
+//
+// Covers: UP-013, UP-014.
 func TestNothingInTheClearSurvivesTLS(t *testing.T) {
 	ca := xmpptest.NewCA(t)
 	cfg := ca.Good("example.org")
@@ -193,7 +203,9 @@ func TestNothingInTheClearSurvivesTLS(t *testing.T) {
 	}
 }
 
-// Covers: UP-013. <failure/> and anything else that is not <proceed/> ends the attempt.
+// <failure/> and anything else that is not <proceed/> ends the attempt.
+//
+// Covers: UP-013.
 func TestRefusedStartTLS(t *testing.T) {
 	ca := xmpptest.NewCA(t)
 	for _, answer := range []string{"<failure xmlns='" + ns.TLS + "'/></stream:stream>", "<proceed xmlns='urn:x'/>", "<message/>", "</stream:stream>", "<!-- -->"} {
@@ -210,7 +222,9 @@ func TestRefusedStartTLS(t *testing.T) {
 	}
 }
 
-// Covers: UP-019. BCP 195: nothing below TLS 1.2.
+// BCP 195: nothing below TLS 1.2.
+//
+// Covers: UP-019.
 func TestOldTLSIsRefused(t *testing.T) {
 	ca := xmpptest.NewCA(t)
 	for version, ok := range map[uint16]bool{tls.VersionTLS11: false, tls.VersionTLS12: true, tls.VersionTLS13: true} {
@@ -222,7 +236,9 @@ func TestOldTLSIsRefused(t *testing.T) {
 	}
 }
 
-// Covers: UP-015, UP-019, UP-020. Sessions are resumed, without early data, and under the trust they were made with only.
+// Sessions are resumed, without early data, and under the trust they were made with only.
+//
+// Covers: UP-015, UP-019, UP-020.
 func TestResumedTLSIsVerified(t *testing.T) {
 	ca := xmpptest.NewCA(t)
 	cfg := ca.Good("example.org")
@@ -242,7 +258,9 @@ func TestResumedTLSIsVerified(t *testing.T) {
 	}
 }
 
-// Covers: UP-021. A stream outlives the server's certificate by nothing; the server and the browser hear a reset.
+// A stream outlives the server's certificate by nothing; the server and the browser hear a reset.
+//
+// Covers: UP-021.
 func TestStreamEndsWithTheCertificate(t *testing.T) {
 	t.Parallel()
 	ca := xmpptest.NewCA(t)
@@ -267,7 +285,9 @@ func TestStreamEndsWithTheCertificate(t *testing.T) {
 	srv.Wait()
 }
 
-// Covers: UP-021. A browser with a resumable session of its own resumes on a new connection, so the server hears nothing.
+// A browser with a resumable session of its own resumes on a new connection, so the server hears nothing.
+//
+// Covers: UP-021.
 func TestResumableStreamIsCutWithTheCertificate(t *testing.T) {
 	t.Parallel()
 	ca := xmpptest.NewCA(t)

@@ -13,7 +13,9 @@ import (
 
 const juliet = "juliet@example.org/r"
 
-// Covers: UP-054, UP-057, UP-058, UP-059, UP-060, UP-061. The whole exchange, byte by byte where it is ours.
+// The whole exchange, byte by byte where it is ours.
+//
+// Covers: UP-054, UP-057, UP-058, UP-059, UP-060, UP-061.
 func TestStreamManagementOfTheGateway(t *testing.T) {
 	srv := xmpptest.Start(t, modern())
 	d := managedDialer(t, Config{}, srv.Setting(""))
@@ -80,7 +82,9 @@ func (c *conn) closeBoth(srv *xmpptest.Server) {
 	srv.Wait()
 }
 
-// Covers: UP-065. The last word before the closing tag is a truthful <a/>.
+// The last word before the closing tag is a truthful <a/>.
+//
+// Covers: UP-065.
 func TestLastAckBeforeTheEnd(t *testing.T) {
 	srv := xmpptest.Start(t, modern())
 	c := resumable(t, managedDialer(t, Config{}, srv.Setting("")), newSession())
@@ -101,7 +105,9 @@ func TestLastAckBeforeTheEnd(t *testing.T) {
 	}
 }
 
-// Covers: UP-054, UP-111, UP-055. What the server offers, and what the operator allows, decides what is asked for.
+// What the server offers, and what the operator allows, decides what is asked for.
+//
+// Covers: UP-054, UP-055, UP-111.
 func TestWhatIsAskedFor(t *testing.T) {
 	full := modern()
 	classic := xmpptest.Options{Resumable: true}
@@ -158,7 +164,9 @@ func TestWhatIsAskedFor(t *testing.T) {
 	}
 }
 
-// Covers: UP-055, UP-056. <enabled/> without an id is not resumable; bounds are observed.
+// <enabled/> without an id is not resumable; bounds are observed.
+//
+// Covers: UP-055, UP-056.
 func TestReadEnabled(t *testing.T) {
 	for raw, want := range map[string]management{
 		"id='a' resume='true' max='60' location='h:1'": {phase: smResumable, id: "a", max: 60, where: "h:1"},
@@ -178,7 +186,9 @@ func TestReadEnabled(t *testing.T) {
 	}
 }
 
-// Covers: UP-059, UP-062. Modulo 2³²: 0 follows 4294967295, and what was never sent cannot have been handled.
+// Modulo 2³²: 0 follows 4294967295, and what was never sent cannot have been handled.
+//
+// Covers: UP-059, UP-062.
 func TestCountersWrap(t *testing.T) {
 	for _, c := range []struct {
 		acked, sent, h uint32
@@ -203,7 +213,9 @@ func TestCountersWrap(t *testing.T) {
 	}
 }
 
-// Covers: UP-059. The counters of a live stream pass 2³².
+// The counters of a live stream pass 2³².
+//
+// Covers: UP-059.
 func TestLiveCountersWrap(t *testing.T) {
 	srv := xmpptest.Start(t, modern())
 	c := resumable(t, managedDialer(t, Config{}, srv.Setting("")), newSession())
@@ -229,7 +241,9 @@ func TestLiveCountersWrap(t *testing.T) {
 	contains(t, got, "h='4294967295'", "h='0'", "h='1'", "h='2'")
 }
 
-// Covers: UP-062. Too high an h ends the stream with the condition of XEP-0198 §6, and it is not resumed.
+// Too high an h ends the stream with the condition of XEP-0198 §6, and it is not resumed.
+//
+// Covers: UP-062.
 func TestServerAcknowledgesTooMuch(t *testing.T) {
 	srv := xmpptest.Start(t, modern())
 	x := newSession()
@@ -252,6 +266,7 @@ func TestServerAcknowledgesTooMuch(t *testing.T) {
 }
 
 // Stanzas between the bind result and <enabled/> belong to no count: the owner learns how many there are.
+//
 // Covers: UP-057.
 func TestStanzasBeforeEnabled(t *testing.T) {
 	srv := xmpptest.Start(t, xmpptest.Options{Resumable: true, Handler: func(c *xmpptest.Conn) {
@@ -280,6 +295,7 @@ func TestStanzasBeforeEnabled(t *testing.T) {
 }
 
 // A refused bind takes <enable/> with it; the next one asks again.
+//
 // Covers: UP-054.
 func TestEnableIsRefusedWithTheBind(t *testing.T) {
 	srv := xmpptest.Start(t, xmpptest.Options{Resumable: true, Handler: func(c *xmpptest.Conn) {
@@ -332,7 +348,9 @@ func TestEnableRefused(t *testing.T) {
 	lacks(t, srv.Session(juliet).Received(), "<a ")
 }
 
-// Covers: UP-058. Whatever a browser is not to see stays here; nothing of it counts.
+// Whatever a browser is not to see stays here; nothing of it counts.
+//
+// Covers: UP-058.
 func TestManagedBrowserSeesStanzasOnly(t *testing.T) {
 	srv := xmpptest.Start(t, modern())
 	c := resumable(t, managedDialer(t, Config{}, srv.Setting("")), newSession())

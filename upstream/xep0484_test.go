@@ -15,7 +15,9 @@ import (
 	"stanzagate/internal/xmpptest"
 )
 
-// Covers: UP-087, UP-088. Vectors made with another HMAC implementation (openssl dgst -sha256 -hmac).
+// Vectors made with another HMAC implementation (openssl dgst -sha256 -hmac).
+//
+// Covers: UP-087, UP-088.
 func TestProofs(t *testing.T) {
 	tok := &token{secret: "s3cr3t-token"}
 	binding, err := hex.DecodeString("000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f")
@@ -53,7 +55,9 @@ func TestProofs(t *testing.T) {
 	}
 }
 
-// Covers: UP-085, UP-090. The best that is offered and possible; names of other layouts are never taken.
+// The best that is offered and possible; names of other layouts are never taken.
+//
+// Covers: UP-085, UP-090.
 func TestChooseHT(t *testing.T) {
 	ca := xmpptest.NewCA(t)
 	srv := xmpptest.Start(t, xmpptest.Options{TLS: ca.Good("example.org"), Direct: true})
@@ -78,7 +82,9 @@ func TestChooseHT(t *testing.T) {
 	}
 }
 
-// Covers: UP-089. Both sides of a connection see the same data: TLS 1.3, and TLS 1.2, which tells an empty context from none.
+// Both sides of a connection see the same data: TLS 1.3, and TLS 1.2, which tells an empty context from none.
+//
+// Covers: UP-089.
 func TestChannelBinding(t *testing.T) {
 	ca := xmpptest.NewCA(t)
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
@@ -112,7 +118,9 @@ func TestChannelBinding(t *testing.T) {
 	}
 }
 
-// Covers: UP-101. Lists that contradict each other.
+// Lists that contradict each other.
+//
+// Covers: UP-101.
 func TestTamperedOffers(t *testing.T) {
 	for _, c := range []struct {
 		o    fastOffer
@@ -131,7 +139,9 @@ func TestTamperedOffers(t *testing.T) {
 	}
 }
 
-// Covers: UP-086. What a token says of itself is believed within reason.
+// What a token says of itself is believed within reason.
+//
+// Covers: UP-086.
 func TestReadToken(t *testing.T) {
 	now := time.Date(2026, 11, 25, 12, 0, 0, 0, time.UTC)
 	for raw, want := range map[string]time.Duration{ // until it is due for renewal; 0: no token
@@ -158,7 +168,9 @@ func TestReadToken(t *testing.T) {
 	}
 }
 
-// Covers: UP-091, UP-092, UP-120. A token is renewed over a connection of its own, by LOCAL, and stored before it is used.
+// A token is renewed over a connection of its own, by LOCAL, and stored before it is used.
+//
+// Covers: UP-091, UP-092, UP-120.
 func TestRenewToken(t *testing.T) {
 	o := modern()
 	o.Proxy = true
@@ -201,7 +213,9 @@ func TestRenewToken(t *testing.T) {
 	_ = s.Cut()
 }
 
-// Covers: UP-094, UP-120. At the end the token is worthless.
+// At the end the token is worthless.
+//
+// Covers: UP-094, UP-120.
 func TestForgetToken(t *testing.T) {
 	srv := xmpptest.Start(t, modern())
 	d := managedDialer(t, Config{}, srv.Setting(""))

@@ -131,7 +131,12 @@ func newClient(t *testing.T, kind string, ep endpoint, domain string) *client {
 	} else {
 		c.tr = newWebSocket(ep.websocket, c.in)
 	}
-	t.Cleanup(c.tr.drop)
+	t.Cleanup(func() {
+		if domain == jabberd2Domain && c.jid != "" {
+			leaveJabberd2(t, c)
+		}
+		c.tr.drop()
+	})
 	return c
 }
 

@@ -14,12 +14,14 @@ import (
 	"sync"
 )
 
-// ejabberdConfig has the arguments: certificate, three ports, domain, further modules, further listeners.
+// ejabberdConfig has the arguments: certificate, three ports, domain, further modules, further listeners. UP-099: channel
+// binding cannot work through a gateway, so it is turned off as docs/operations.md says.
 const ejabberdConfig = `hosts: [%[5]s, anon.%[5]s]
 loglevel: info
 certfiles: ["%[1]s"]
 auth_method: internal
 auth_password_format: scram
+disable_sasl_mechanisms: [SCRAM-SHA-1-PLUS, SCRAM-SHA-256-PLUS, SCRAM-SHA-512-PLUS]
 host_config:
   anon.%[5]s:
     auth_method: [anonymous]

@@ -8,10 +8,13 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
+	"testing"
 	"text/template"
 )
 
@@ -97,12 +100,44 @@ func startJabberd2() (*server, error) {
 			return nil, err
 		}
 	}
-	s := &server{name: "jabberd2", domain: "jabberd2.test", mechanisms: []string{"PLAIN"}, port: ports[1]}
+	s := &server{name: "jabberd2", domain: jabberd2Domain, mechanisms: []string{"PLAIN"}, port: ports[1]}
 	if s.procs, err = jabberd2Daemons(dir, ports); err != nil {
 		return nil, err
 	}
 	return s, nil
 }
+
+const jabberd2Domain = "jabberd2.test"
+
+// leaveJabberd2 ends a session, waits until its connection is gone and puts an idle one in its place. jabberd2 names sessions
+// by their file descriptor: what its session manager still has to say to one that is gone reaches the next one with that
+// number, as a stream error. A connection without a stream drops it.
+func leaveJabberd2(t *testing.T, c *client) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), stepTimeout)
+	defer cancel()
+	_ = c.tr.end(ctx) // it may have ended before
+	s, err := servers["jabberd2"]()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c2s := s.procs[len(s.procs)-1]
+	if err := until(ctx, "the end of "+c.jid, c2s, func() bool {
+		log, err := os.ReadFile(c2s.logs[0])
+		return err == nil && bytes.Count(log, []byte("disconnect jid="+c.jid+",")) >= bytes.Count(log, []byte("bound: jid="+c.jid+"\n"))
+	}); err != nil {
+		t.Error(err)
+	}
+	idle, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", s.port))
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	placeholders.Store(idle, true)
+}
+
+// placeholders keeps the connections that leaveJabberd2 made until the process ends.
+var placeholders sync.Map
 
 // jabberd2Daemons starts the router first, because the others give up when they cannot reach it.
 func jabberd2Daemons(dir string, ports []int) ([]*process, error) {

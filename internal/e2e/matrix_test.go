@@ -34,7 +34,9 @@ func TestMatrix(t *testing.T) {
 	for _, name := range []string{"prosody", "ejabberd", "jabberd2"} {
 		for _, kind := range transports {
 			t.Run(name+"/"+kind, func(t *testing.T) {
-				t.Parallel()
+				if name != "jabberd2" { // see leaveJabberd2: its sessions must not come and go side by side
+					t.Parallel()
+				}
 				s := getServer(t, name)
 				ep := getEndpoint(t, s)
 				for _, sc := range scenarios {

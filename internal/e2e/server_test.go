@@ -15,7 +15,7 @@ import (
 const password = "secret-pencil"
 
 // accountsPerServer is how many accounts u0, u1, … exist; every scenario takes fresh ones.
-const accountsPerServer = 80
+const accountsPerServer = 160
 
 // server is one running XMPP server of the matrix.
 type server struct {

@@ -1,5 +1,7 @@
 package xmlframe
 
+import "slices"
+
 // bindings are the namespace declarations in force inside a token, innermost last. Names and values are offsets in the
 // token, except for values that had to be decoded: these are kept in decoded.
 type bindings struct {
@@ -20,18 +22,18 @@ const manyBindings = 16
 
 func (d *bindings) reset() { d.list, d.decoded, d.index = d.list[:0], d.decoded[:0], nil }
 
-func (d *bindings) large() bool { return cap(d.list) > keepBindings || cap(d.decoded) > 1024 }
-
 // put adds the declaration that attribute a makes of prefix.
 func (d *bindings) put(b []byte, a *attr, prefix name) space {
-	x := binding{prefix: prefix, value: a.value, valueEnd: a.valueEnd, escaped: a.escaped, outer: spaceNone}
+	where := space(len(d.list))
+	d.list = slices.Grow(d.list, 1)[:len(d.list)+1]
+	x := &d.list[where]
+	x.prefix.at, x.prefix.end, x.value, x.valueEnd = prefix.at, prefix.end, a.value, a.valueEnd
+	x.escaped, x.outer = a.escaped, spaceNone
 	if a.escaped {
 		x.value = uint32(len(d.decoded))
 		d.decoded = appendDecoded(d.decoded, b[a.value:a.valueEnd], inQuotes)
 		x.valueEnd = uint32(len(d.decoded))
 	}
-	where := space(len(d.list))
-	d.list = append(d.list, x)
 	switch {
 	case d.index != nil:
 		d.enter(b, where)

@@ -76,52 +76,94 @@ func decode(b []byte, i int) (r rune, size int, ok bool) {
 	return r, size, true
 }
 
-// Text and attribute values are skipped eight bytes at a time. A word is tested for the bytes that need a look: those
-// below 0x20, those from 0x80 on, and two or three delimiters. The tests may also flag bytes behind (above) one that is
-// rightly flagged, never in front of it, so the lowest flag is right.
+// plainCharacter returns the size of the character at b[i] if its first byte allows no character that needs a closer look
+// (RFC 3629 §4): no overlong form, no surrogate, no U+FFFE. It returns 0 for others, which decode knows.
+func plainCharacter(b []byte, i int) int {
+	switch c := b[i]; {
+	case c >= 0xC2 && c <= 0xDF:
+		if i+1 < len(b) && isContinuation(b[i+1]) {
+			return 2
+		}
+	case c >= 0xE1 && c <= 0xEE && c != 0xED:
+		if i+2 < len(b) && isContinuation(b[i+1]) && isContinuation(b[i+2]) {
+			return 3
+		}
+	}
+	return 0
+}
+
+func isContinuation(c byte) bool { return c&0xC0 == 0x80 }
+
+// Names, text and attribute values are skipped by words of eight bytes, which are tested for the bytes that need a look.
+// Those get their top bit set, as all that are not ASCII have. A test may also flag bytes behind (above) one that is
+// rightly flagged, by borrowing from them, but never one in front of it, so the lowest flag is right.
 const (
 	ones = 0x0101010101010101
 	tops = 0x8080808080808080
 )
 
-// zeros flags the zero bytes of w.
-func zeros(w uint64) uint64 { return (w - ones) &^ w }
+func word(b []byte, i int) uint64 { return binary.LittleEndian.Uint64(b[i : i+8 : i+8]) }
 
-// controls flags the bytes of w below 0x20.
-func controls(w uint64) uint64 { return (w - ones*0x20) &^ w }
+// below flags the ASCII bytes of w that are less than c.
+func below(w uint64, c byte) uint64 { return w - ones*uint64(c) }
 
-// skipText returns the index of the first byte from i on that is '<', '>', '&', a control character or not ASCII, or len(b).
+// notText flags '<', '>', '&', control characters and what is not ASCII.
+func notText(w uint64) uint64 {
+	angles := below((w|ones*2)^ones*'>', 1) // '<' and '>' differ in one bit
+	return (w | below(w, ' ') | angles | below(w^ones*'&', 1)) & tops
+}
+
+// skipText returns the index of the first byte from i on that notText flags, or len(b).
 func skipText(b []byte, i int) int {
-	for ; i+8 <= len(b); i += 8 {
-		w := binary.LittleEndian.Uint64(b[i:])
-		angles := zeros((w | ones*2) ^ ones*'>') // '<' and '>' differ in one bit
-		if flags := (w | controls(w) | angles | zeros(w^ones*'&')) & tops; flags != 0 {
+	for ; i >= 0 && i <= len(b)-8; i += 8 {
+		if flags := notText(word(b, i)); flags != 0 {
 			return i + bits.TrailingZeros64(flags)/8
 		}
 	}
 	for ; i < len(b); i++ {
-		if c := b[i]; c < 0x20 || c >= 0x80 || c == '<' || c == '>' || c == '&' {
-			return i
+		if c := b[i]; c < ' ' || c >= 0x80 || c == '<' || c == '>' || c == '&' {
+			break
 		}
 	}
 	return i
 }
 
-// skipValue is skipText for an attribute value: it stops at the quote, '<', '&', controls and what is not ASCII.
+// notValue flags '<', '&', the quote, control characters and what is not ASCII. Either quote differs from '&' in one bit:
+// with the bits of differ set, both are match.
+func notValue(w, differ, match uint64) uint64 {
+	return (w | below(w, ' ') | below((w|differ)^match, 1) | below(w^ones*'<', 1)) & tops
+}
+
+// skipValue returns the index of the first byte from i on that notValue flags, or len(b).
 func skipValue(b []byte, i int, quote byte) int {
-	differ := uint64(quote^'&') * ones // either quote differs from '&' in one bit
-	match := uint64(quote|'&') * ones
-	for ; i+8 <= len(b); i += 8 {
-		w := binary.LittleEndian.Uint64(b[i:])
-		ends := zeros((w | differ) ^ match)
-		if flags := (w | controls(w) | ends | zeros(w^ones*'<')) & tops; flags != 0 {
+	differ, match := uint64(quote^'&')*ones, uint64(quote|'&')*ones
+	for ; i >= 0 && i <= len(b)-8; i += 8 {
+		if flags := notValue(word(b, i), differ, match); flags != 0 {
 			return i + bits.TrailingZeros64(flags)/8
 		}
 	}
 	for ; i < len(b); i++ {
-		if c := b[i]; c < 0x20 || c >= 0x80 || c == quote || c == '<' || c == '&' {
-			return i
+		if c := b[i]; c < ' ' || c >= 0x80 || c == quote || c == '<' || c == '&' {
+			break
 		}
+	}
+	return i
+}
+
+// lowers returns how many lower-case letters w begins with: nearly all names are lower case, and most are short.
+func lowers(w uint64) int {
+	seven := w &^ tops
+	lower := (seven + (0x80-'a')*ones) &^ (seven + (0x7F-'z')*ones) &^ w
+	return bits.TrailingZeros64(^lower&tops) / 8
+}
+
+// skipName returns the index of the first byte from i on that is no nameByte, or len(b).
+func skipName(b []byte, i int) int {
+	if i >= 0 && i <= len(b)-8 {
+		i += lowers(word(b, i))
+	}
+	for i < len(b) && class[b[i]]&nameByte != 0 {
+		i++
 	}
 	return i
 }

@@ -195,5 +195,5 @@ var refused = []struct {
 	{"declaration with bad standalone", `<?xml version='1.0' standalone='maybe'?><a/>`, NotWellFormed},
 	{"declaration without space", `<?xml version='1.0'encoding='UTF-8'?><a/>`, NotWellFormed},
 	{"declaration with bad encoding name", `<?xml version='1.0' encoding='-'?><a/>`, NotWellFormed},
-	{"declaration too long", `<?xml version='1.0'` + strings.Repeat(" ", maxDecl) + `?><a/>`, NotWellFormed},
+	{"declaration too long", `<?xml version='1.0'` + strings.Repeat(" ", maxDecl) + `?><a/>`, PolicyViolation},
 }

@@ -10,14 +10,14 @@ const fewAttrs = 24
 
 // duplicates checks that no two attributes of the start tag have the same name (XML 1.0 §3.1) nor, if some are prefixed,
 // the same namespace and local name (XML Names §6.3). It may change their order.
-func (m *machine) duplicates(b []byte, prefixed int) *Error {
+func (m *machine) duplicates(b []byte) *Error {
 	if len(m.attrs) > fewAttrs {
-		return m.sortedDuplicates(b, prefixed)
+		return m.sortedDuplicates(b)
 	}
-	var seen uint64 // by length, first and last byte of the name: most names differ here
+	var seen uint64 // by first byte and length of the name: most differ here
 	for k := range m.attrs {
 		x := &m.attrs[k]
-		bit := uint64(1) << ((uint32(b[x.at])*7 + uint32(b[x.end-1])*3 + x.end - x.at) % 64)
+		bit := uint64(1) << ((uint32(b[x.at]) ^ (x.end-x.at)<<2) % 64)
 		if seen&bit != 0 {
 			n := b[x.at:x.end]
 			for j := range m.attrs[:k] {
@@ -28,7 +28,7 @@ func (m *machine) duplicates(b []byte, prefixed int) *Error {
 		}
 		seen |= bit
 	}
-	if prefixed < 2 {
+	if m.prefixed < 2 {
 		return nil
 	}
 	for k := range m.attrs {
@@ -42,14 +42,14 @@ func (m *machine) duplicates(b []byte, prefixed int) *Error {
 	return nil
 }
 
-func (m *machine) sortedDuplicates(b []byte, prefixed int) *Error {
+func (m *machine) sortedDuplicates(b []byte) *Error {
 	slices.SortFunc(m.attrs, func(x, y attr) int { return bytes.Compare(b[x.at:x.end], b[y.at:y.end]) })
 	for k := 1; k < len(m.attrs); k++ {
 		if x, y := &m.attrs[k-1], &m.attrs[k]; string(b[x.at:x.end]) == string(b[y.at:y.end]) {
 			return faultAttribute
 		}
 	}
-	if prefixed < 2 {
+	if m.prefixed < 2 {
 		return nil
 	}
 	m.attrs = slices.DeleteFunc(m.attrs, func(x attr) bool { return !m.hasSpace(b, &x) })

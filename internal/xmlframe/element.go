@@ -47,12 +47,12 @@ func (e Element) Children() iter.Seq[Element] {
 			if !known {
 				root, known = e.root.under(e.startTag()), true
 			}
-			m := newMachine(root, Limits{}, false)
+			m := newMachine(root, Limits{}.orNone(), false)
 			m.run(p.bytes)
 			var child Element
 			ok := m.done
 			if ok {
-				child = m.element(p.bytes)
+				m.element(p.bytes, &child)
 			}
 			m.free()
 			if !ok || !yield(child) {

@@ -28,6 +28,7 @@ var (
 	faultEncoding = &Error{UnsupportedEncoding, "encoding is not UTF-8"}
 
 	faultBytes      = &Error{PolicyViolation, "element is too big"}
+	faultDeclBytes  = &Error{PolicyViolation, "XML declaration is too long"}
 	faultDepth      = &Error{PolicyViolation, "elements are nested too deeply"}
 	faultAttributes = &Error{PolicyViolation, "too many attributes"}
 	faultNameBytes  = &Error{PolicyViolation, "name is too long"}

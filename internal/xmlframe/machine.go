@@ -3,6 +3,7 @@ package xmlframe
 import (
 	"bytes"
 	"math"
+	"slices"
 	"sync"
 )
 
@@ -48,18 +49,21 @@ type machine struct {
 	fault *Error // why it stopped for good
 	done  bool   // pos is the token's length
 
-	mark, colon int  // the name being read: its start, and its colon or 0
-	elem        name // the start tag being read
-	attr        attr // the attribute being read
-	quote       byte // its quote
-	back        state
-	ref         rune // number of the character reference being read
-	refFrom     int  // start of the entity name or number being read
+	mark, colon int   // the name being read: its start, and its colon or 0
+	elem        name  // of the start tag being read
+	quote       byte  // of the attribute being read
+	back        state // where a reference stands
+	ref         rune  // number of the character reference being read
+	refFrom     int   // start of the entity name or number being read
 
 	open     []frame
-	attrs    []attr // of the start tag being read
 	bindings bindings
 	defaults int // open elements that declare a default namespace
+
+	// Attributes of the start tag being read; the last one may be unfinished.
+	attrs    []attr
+	xmlns    int // which one declares the default namespace, or -1
+	prefixed int // how many have a prefix, xmlns included
 
 	// What the token's first start tag said.
 	first      name
@@ -104,6 +108,7 @@ const (
 	keepFrames   = 64
 	keepAttrs    = 64
 	keepBindings = 64
+	keepDecoded  = 1024 // bytes
 )
 
 var machines = sync.Pool{New: func() any {
@@ -121,18 +126,21 @@ func newMachine(root *inherits, limits Limits, tagOnly bool) *machine {
 }
 
 func (m *machine) free() {
-	if cap(m.open) > keepFrames || cap(m.attrs) > keepAttrs || m.bindings.large() {
-		return
+	if !m.outgrown() {
+		m.root = nil
+		machines.Put(m)
 	}
-	m.root = nil
-	machines.Put(m)
+}
+
+func (m *machine) outgrown() bool {
+	return cap(m.open) > keepFrames || cap(m.attrs) > keepAttrs || cap(m.bindings.list) > keepBindings || cap(m.bindings.decoded) > keepDecoded
 }
 
 // run examines b, the token from its '<' on, beyond what it has examined. It stops when the token is done, on a fault, or
 // at the end of b.
 func (m *machine) run(b []byte) {
 	i, ok := m.pos, true
-	for ok && i < len(b) && !m.done {
+	for ok && i < len(b) {
 		switch m.state {
 		case inText:
 			i, ok = m.text(b, i)
@@ -156,19 +164,25 @@ func (m *machine) fail(i int, f *Error) (int, bool) {
 	return i, false
 }
 
-// The parts of the machine below take the offset to go on from and return where they stopped; ok is false on a fault and
-// where b ends inside something that must be seen whole.
+// The parts of the machine below take the offset to go on from and return where they stopped. ok is false when the token
+// is done, on a fault, and where b ends inside something that must be seen whole.
 
 // text goes to the next '<' or '&' of character data.
 func (m *machine) text(b []byte, i int) (int, bool) {
 	for {
-		if i = skipText(b, i); i == len(b) {
+		if b[i] != '<' { // tags often follow each other
+			i = skipText(b, i)
+		}
+		if i == len(b) {
 			return i, true
 		}
 		switch c := b[i]; {
 		case c == '<':
 			m.state = afterLess
-			return i + 1, true
+			if i++; i == len(b) {
+				return i, true
+			}
+			return m.markup(b, i)
 		case c == '&':
 			m.state, m.back = refStart, inText
 			return i + 1, true
@@ -181,6 +195,9 @@ func (m *machine) text(b []byte, i int) (int, bool) {
 			if i, ok = m.characters(b, i); !ok {
 				return i, false
 			}
+		}
+		if i == len(b) {
+			return i, true
 		}
 	}
 }
@@ -212,6 +229,10 @@ func (m *machine) characters(b []byte, i int) (int, bool) {
 		return m.fail(i, faultChar)
 	}
 	for i < len(b) && b[i] >= 0x80 {
+		if n := plainCharacter(b, i); n > 0 {
+			i += n
+			continue
+		}
 		r, size, ok := decode(b, i)
 		switch {
 		case !ok:
@@ -234,7 +255,7 @@ func (m *machine) markup(b []byte, i int) (int, bool) {
 			return m.fail(i, faultName)
 		}
 		m.state, m.mark = endName, i+1
-		return i + 1, true
+		return m.endTag(b, i+1)
 	case '!', '?':
 		switch n, f := special(b[i-1:]); {
 		case f != nil:
@@ -248,12 +269,12 @@ func (m *machine) markup(b []byte, i int) (int, bool) {
 			return i - 1 + n, true
 		}
 	}
-	if m.limits.Depth > 0 && len(m.open) >= m.limits.Depth && !m.tagOnly {
+	if len(m.open) >= m.limits.Depth && !m.tagOnly {
 		return m.fail(i, faultDepth)
 	}
 	m.state, m.mark, m.colon = tagName, i, 0
-	m.attrs = m.attrs[:0]
-	return i, true
+	m.attrs, m.xmlns, m.prefixed = m.attrs[:0], -1, 0
+	return m.startTag(b, i)
 }
 
 // startTag goes through a start tag. Each part falls through to the next while there is input.
@@ -265,7 +286,7 @@ func (m *machine) startTag(b []byte, i int) (int, bool) {
 			if i, ok = m.name(b, i); !ok {
 				return i, false
 			}
-			m.elem = name{uint32(m.mark), uint32(m.colon), uint32(i)}
+			m.elem.at, m.elem.colon, m.elem.end = uint32(m.mark), uint32(m.colon), uint32(i)
 			m.state = tagNext
 			fallthrough
 		case tagNext:
@@ -289,16 +310,27 @@ func (m *machine) startTag(b []byte, i int) (int, bool) {
 				m.state = tagSlash
 				continue
 			}
-			if m.limits.Attributes > 0 && len(m.attrs) >= m.limits.Attributes {
+			if n := m.plainAttrs(b, i); n > i {
+				i = n
+				continue
+			}
+			if len(m.attrs) >= m.limits.Attributes {
 				return m.fail(i, faultAttributes)
 			}
 			m.state, m.mark, m.colon = attrName, i, 0
+			m.addAttr()
 			fallthrough
 		case attrName:
 			if i, ok = m.name(b, i); !ok {
 				return i, false
 			}
-			m.attr = attr{name: name{uint32(m.mark), uint32(m.colon), uint32(i)}}
+			a := &m.attrs[len(m.attrs)-1]
+			a.at, a.colon, a.end, a.escaped = uint32(m.mark), uint32(m.colon), uint32(i), false
+			if m.colon != 0 {
+				m.prefixed++
+			} else if string(b[m.mark:i]) == "xmlns" {
+				m.xmlns = len(m.attrs) - 1
+			}
 			m.state = attrEquals
 			fallthrough
 		case attrEquals:
@@ -319,15 +351,14 @@ func (m *machine) startTag(b []byte, i int) (int, bool) {
 				return m.fail(i, faultTag)
 			}
 			i++
-			m.attr.value = uint32(i)
+			m.attrs[len(m.attrs)-1].value = uint32(i)
 			m.state = attrValue
 			fallthrough
 		case attrValue:
 			if i, ok = m.value(b, i); !ok || m.state != attrValue || i == len(b) {
 				return i, ok
 			}
-			m.attr.valueEnd = uint32(i)
-			m.attrs = append(m.attrs, m.attr)
+			m.attrs[len(m.attrs)-1].valueEnd = uint32(i)
 			i++
 			m.state = tagNext
 		case tagSlash:
@@ -342,6 +373,49 @@ func (m *machine) startTag(b []byte, i int) (int, bool) {
 	}
 }
 
+// plainAttrs takes the usual attributes at once: ASCII names without prefix, values without references, a blank between
+// them. It returns where something else begins, with the state that goes with it.
+func (m *machine) plainAttrs(b []byte, i int) int {
+	for i <= len(b)-8 && len(m.attrs) < m.limits.Attributes {
+		n := i + lowers(word(b, i))
+		if n == len(b) || b[n] != '=' || n == i {
+			n = skipName(b, n)
+		}
+		if n+1 >= len(b) || b[n] != '=' || class[b[i]]&nameStartByte == 0 || n-i > m.limits.NameBytes {
+			return i
+		}
+		quote := b[n+1]
+		if quote != '\'' && quote != '"' {
+			return i
+		}
+		a := m.addAttr()
+		a.at, a.colon, a.end, a.value, a.escaped = uint32(i), 0, uint32(n), uint32(n+2), false
+		if n-i == 5 && string(b[i:n]) == "xmlns" {
+			m.xmlns = len(m.attrs) - 1
+		}
+		i = skipValue(b, n+2, quote)
+		if i+1 >= len(b) || b[i] != quote {
+			m.state, m.quote = attrValue, quote
+			return i
+		}
+		a.valueEnd = uint32(i)
+		if i++; b[i] != ' ' {
+			m.state = tagNext
+			return i
+		}
+		i++
+	}
+	return i
+}
+
+func (m *machine) addAttr() *attr {
+	if len(m.attrs) == cap(m.attrs) {
+		m.attrs = slices.Grow(m.attrs, 1)
+	}
+	m.attrs = m.attrs[:len(m.attrs)+1]
+	return &m.attrs[len(m.attrs)-1]
+}
+
 // value goes to the quote that ends an attribute value, or behind an '&' in it.
 func (m *machine) value(b []byte, i int) (int, bool) {
 	for {
@@ -352,13 +426,13 @@ func (m *machine) value(b []byte, i int) (int, bool) {
 		case c == m.quote:
 			return i, true
 		case c == '&':
-			m.attr.escaped = true
+			m.attrs[len(m.attrs)-1].escaped = true
 			m.state, m.back = refStart, attrValue
 			return i + 1, true
 		case c == '<':
 			return m.fail(i, faultLess)
 		case isSpace(c):
-			m.attr.escaped = true // XML 1.0 §3.3.3: reads as a space
+			m.attrs[len(m.attrs)-1].escaped = true // XML 1.0 §3.3.3: reads as a space
 			i++
 		default:
 			var ok bool
@@ -371,41 +445,40 @@ func (m *machine) value(b []byte, i int) (int, bool) {
 
 // finishTag takes a complete start tag that ends in front of i.
 func (m *machine) finishTag(b []byte, i int, empty bool) (int, bool) {
-	f := frame{m.elem.at, m.elem.end, uint32(len(m.bindings.list)), false}
-	if fault := m.resolve(b, &f); fault != nil {
+	outside, defaults := len(m.bindings.list), m.xmlns >= 0
+	if fault := m.resolve(b); fault != nil {
 		return m.fail(i-1, fault)
 	}
 	m.state = inText
 	if len(m.open) == 0 {
 		m.firstTag, m.empty = i, empty
-		if m.tagOnly {
-			m.done = true
-			return i, true
+		if m.done = empty || m.tagOnly; m.done {
+			return i, false
 		}
 	}
-	if !empty {
-		m.open = append(m.open, f)
+	if empty {
+		m.forget(b, outside, defaults)
 		return i, true
 	}
-	m.close(b, f)
-	m.done = len(m.open) == 0
+	m.open = slices.Grow(m.open, 1)[:len(m.open)+1]
+	f := &m.open[len(m.open)-1]
+	f.at, f.end, f.bindings, f.defaults = m.elem.at, m.elem.end, uint32(outside), defaults
 	return i, true
 }
 
-// close forgets what a closed element declared.
-func (m *machine) close(b []byte, f frame) {
-	if len(m.open) == 0 {
-		return // the caller still wants to know
+// forget ends the scope of what a start tag declared: the bindings from the n-th on and perhaps a default namespace.
+func (m *machine) forget(b []byte, n int, defaults bool) {
+	if n < len(m.bindings.list) {
+		m.bindings.cut(b, n)
 	}
-	m.bindings.cut(b, int(f.bindings))
-	if f.defaults {
+	if defaults {
 		m.defaults--
 	}
 }
 
 // endTag goes through an end tag, whose name must be that of the innermost open element.
 func (m *machine) endTag(b []byte, i int) (int, bool) {
-	f := m.open[len(m.open)-1]
+	f := &m.open[len(m.open)-1]
 	if m.state == endName {
 		want := b[f.at:f.end][i-m.mark:]
 		n := min(len(want), len(b)-i)
@@ -423,9 +496,10 @@ func (m *machine) endTag(b []byte, i int) (int, bool) {
 	if b[i] != '>' {
 		return m.fail(i, faultBalance)
 	}
-	m.open = m.open[:len(m.open)-1]
-	m.close(b, f)
 	m.state = inText
-	m.done = len(m.open) == 0
-	return i + 1, true
+	m.open = m.open[:len(m.open)-1]
+	if m.done = len(m.open) == 0; !m.done { // else the caller still wants to know what the first tag declared
+		m.forget(b, int(f.bindings), f.defaults)
+	}
+	return i + 1, !m.done
 }

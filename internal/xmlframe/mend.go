@@ -82,7 +82,7 @@ func (e Element) Rebase(def string) Element {
 	s := *e.root.declared()
 	s.Default = def
 	e.root = newInherits(s)
-	if prefix, _ := split(e.Raw[1:nameEnd(e.startTag())]); prefix == nil {
+	if prefix, _ := split(nameOf(e.startTag())); prefix == nil {
 		e.Space = e.root.unprefixed // it declares no default itself, or it would not use the root's
 	}
 	return e

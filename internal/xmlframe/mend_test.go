@@ -1,6 +1,10 @@
 package xmlframe
 
-import "testing"
+import (
+	"bytes"
+	"math/rand/v2"
+	"testing"
+)
 
 // child returns the first element of a root.
 func child(t *testing.T, root, xml string) Element {
@@ -76,5 +80,28 @@ func TestRebase(t *testing.T) {
 	}
 	if got := string(child(t, body, `<p:a><b/></p:a>`).Rebase("jabber:client").Space); got != "urn:p" {
 		t.Errorf("prefixed element moved to %s", got)
+	}
+}
+
+// Covers: UP-035, BOSH-027.
+func TestMendGenerated(t *testing.T) {
+	const seed = 7395
+	g := generator{rand.New(rand.NewPCG(seed, 6120))}
+	mended := 0
+	for i := range 10000 {
+		from, prefixes := g.root()
+		to, _ := g.root()
+		var xml bytes.Buffer
+		budget := 1 + g.IntN(8)
+		g.element(&xml, prefixes, 0, &budget)
+		if checkMend(t, from, to, xml.Bytes()) {
+			mended++
+		}
+		if t.Failed() {
+			t.Fatalf("seed %d, element %d", seed, i)
+		}
+	}
+	if mended < 5000 {
+		t.Errorf("%d elements had to be mended: too few to prove anything", mended)
 	}
 }

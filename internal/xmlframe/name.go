@@ -4,15 +4,18 @@ package xmlframe
 func (m *machine) name(b []byte, i int) (int, bool) {
 	for {
 		if i == m.mark || i == m.colon+1 {
-			var ok bool
-			if i, ok = m.nameStart(b, i); !ok {
+			if i == len(b) {
 				return i, false
 			}
+			if class[b[i]]&nameStartByte == 0 {
+				var ok bool
+				if i, ok = m.nameStart(b, i); !ok {
+					return i, false
+				}
+			}
 		}
-		for i < len(b) && class[b[i]]&nameByte != 0 {
-			i++
-		}
-		if m.limits.NameBytes > 0 && i-m.mark > m.limits.NameBytes {
+		i = skipName(b, i)
+		if i-m.mark > m.limits.NameBytes {
 			return m.fail(i, faultNameBytes)
 		}
 		if i == len(b) {
@@ -44,9 +47,6 @@ func (m *machine) name(b []byte, i int) (int, bool) {
 
 // nameStart checks the first character of a name or of one of its parts.
 func (m *machine) nameStart(b []byte, i int) (int, bool) {
-	if i == len(b) {
-		return i, false
-	}
 	if c := b[i]; c < 0x80 {
 		if class[c]&nameStartByte == 0 {
 			return m.fail(i, faultName)

@@ -30,37 +30,20 @@ const (
 )
 
 // resolve checks the namespaces of a complete start tag (XML Names §3 to §6) and adds what it declares.
-func (m *machine) resolve(b []byte, f *frame) *Error {
-	own := spaceNone // the default namespace that the tag declares
-	prefixed := 0
-	for k := range m.attrs {
-		a := &m.attrs[k]
-		switch {
-		case a.colon == 0:
-			if a.end-a.at == 5 && string(b[a.at:a.end]) == "xmlns" {
-				f.defaults = true
-				own = m.bindings.put(b, a, name{})
-				if reserved(m.bindings.value(b, own)) {
-					return faultReserved
-				}
-			}
-		case string(a.prefix(b)) == "xmlns":
-			if fault := m.declare(b, a); fault != nil {
-				return fault
-			}
-		default:
-			prefixed++
+func (m *machine) resolve(b []byte) *Error {
+	where := spaceNone
+	if m.xmlns >= 0 {
+		m.defaults++
+		var fault *Error
+		if where, fault = m.declareDefault(b, &m.attrs[m.xmlns]); fault != nil {
+			return fault
 		}
 	}
-	if f.defaults {
-		m.defaults++
-	}
-	if prefixed > 0 {
+	if m.prefixed > 0 {
 		if fault := m.resolveAttrs(b); fault != nil {
 			return fault
 		}
 	}
-	where := own
 	if m.elem.colon != 0 {
 		if where = m.lookup(b, m.elem.prefix(b)); where == spaceNone {
 			return faultUndeclared
@@ -70,39 +53,58 @@ func (m *machine) resolve(b []byte, f *frame) *Error {
 		m.uses |= usesDefault
 	}
 	if len(m.open) == 0 {
-		m.first, m.firstSpace = m.elem, where
+		m.first.at, m.first.colon, m.first.end, m.firstSpace = m.elem.at, m.elem.colon, m.elem.end, where
 	}
 	if len(m.attrs) > 1 {
-		return m.duplicates(b, prefixed)
+		return m.duplicates(b)
 	}
 	return nil
 }
 
+// declareDefault takes the attribute xmlns. Only what the first start tag declares is asked for again.
+func (m *machine) declareDefault(b []byte, a *attr) (space, *Error) {
+	value, where := b[a.value:a.valueEnd], spaceNone
+	if a.escaped || len(m.open) == 0 {
+		where = m.bindings.put(b, a, name{})
+		value = m.bindings.value(b, where)
+	}
+	if reserved(value) {
+		return spaceNone, faultReserved
+	}
+	return where, nil
+}
+
 // declare takes an attribute xmlns:prefix (XML Names §2.2, §3).
 func (m *machine) declare(b []byte, a *attr) *Error {
-	where := m.bindings.put(b, a, name{at: a.colon + 1, end: a.end})
-	switch prefix, value := a.local(b), m.bindings.value(b, where); {
-	case string(prefix) == "xmlns":
+	switch prefix := a.local(b); string(prefix) {
+	case "xmlns":
 		return faultReserved
-	case string(prefix) == "xml":
-		if string(value) != xmlSpace {
+	default:
+		value := m.bindings.value(b, m.bindings.put(b, a, name{at: a.colon + 1, end: a.end}))
+		switch {
+		case (string(prefix) == "xml") != (string(value) == xmlSpace) || string(value) == xmlnsSpace:
 			return faultReserved
+		case len(value) == 0:
+			return faultEmptySpace
 		}
-	case reserved(value):
-		return faultReserved
-	case len(value) == 0:
-		return faultEmptySpace
 	}
 	return nil
 }
 
 func reserved(value []byte) bool { return string(value) == xmlSpace || string(value) == xmlnsSpace }
 
-// resolveAttrs finds the namespaces of the prefixed attributes of the start tag.
+// resolveAttrs takes the declarations of prefixes, and then finds the namespaces of the other prefixed attributes.
 func (m *machine) resolveAttrs(b []byte) *Error {
 	for k := range m.attrs {
+		if a := &m.attrs[k]; a.colon != 0 && string(a.prefix(b)) == "xmlns" {
+			if fault := m.declare(b, a); fault != nil {
+				return fault
+			}
+		}
+	}
+	for k := range m.attrs {
 		a := &m.attrs[k]
-		if a.colon == 0 || string(a.prefix(b)) == "xmlns" {
+		if !m.hasSpace(b, a) {
 			continue
 		}
 		a.space = m.lookup(b, a.prefix(b))

@@ -88,7 +88,7 @@ func (s *Scanner) prolog(buf []byte) (n int, more bool, f *Error) {
 	end := bytes.Index(b[from:], []byte("?>"))
 	if end < 0 {
 		if s.pos = len(b); s.pos == maxDecl {
-			return n, false, faultDecl
+			return n, false, faultDeclBytes
 		}
 		return n, true, nil
 	}

@@ -30,11 +30,17 @@ const (
 
 // NewScanner returns a Scanner that stands before the root.
 func NewScanner(mode Mode, limits Limits) *Scanner {
-	s := &Scanner{mode: mode, limits: limits}
-	if limits.ElementBytes <= 0 || limits.ElementBytes > maxToken {
-		s.limits.ElementBytes = maxToken
+	return &Scanner{mode: mode, limits: limits.orNone()}
+}
+
+// orNone replaces limits that are not set by what no token reaches.
+func (l Limits) orNone() Limits {
+	for _, x := range []*int{&l.ElementBytes, &l.Depth, &l.Attributes, &l.NameBytes} {
+		if *x <= 0 || *x > maxToken {
+			*x = maxToken
+		}
 	}
-	return s
+	return l
 }
 
 // Reset puts the Scanner back before the root. Mode and limits stay.
@@ -70,62 +76,66 @@ func (s *Scanner) Scope() *Scope {
 // White space around elements is passed over. An XML declaration is accepted at the very start, and in Rooted mode a byte
 // order mark before it (BOSH-029); a message that stands alone begins with '<' (RFC 7395 §3.3.3). The root of an empty
 // document like <body/> is a Header and then, whatever buf is, an End without bytes.
-func (s *Scanner) Next(buf []byte) (Token, int, error) {
+func (s *Scanner) Next(buf []byte) (tok Token, n int, err error) {
 	if s.err != nil {
 		return Token{}, 0, s.err
 	}
+	n, fault := s.next(buf, &tok)
+	if fault != nil {
+		s.release()
+		s.err = fault
+		return Token{}, n, fault
+	}
+	return tok, n, nil
+}
+
+// next is Next with its own type of error. It leaves tok alone unless the token is complete.
+func (s *Scanner) next(buf []byte, tok *Token) (int, *Error) {
 	skipped := 0
 	if s.token == nil {
-		var more bool
-		var f *Error
-		if skipped, more, f = s.between(buf); f != nil {
-			return s.failed(skipped, f)
-		}
+		n, more, fault := s.between(buf)
 		switch {
-		case s.place == insideRoot && s.empty:
-			s.place = afterRoot
-			return Token{Kind: End}, skipped, nil
+		case fault != nil:
+			return n, fault
+		case s.empty && s.place == insideRoot:
+			s.place, tok.Kind = afterRoot, End
+			return n, nil
 		case more:
-			return Token{}, skipped, nil
+			return n, nil
+		case buf[n+1] == '/':
+			return s.end(buf, n, tok)
 		}
-		if buf = buf[skipped:]; buf[1] == '/' {
-			return s.end(buf, skipped)
-		}
+		skipped, buf = n, buf[n:]
 		s.token = newMachine(s.root, s.limits, s.mode == Rooted && s.place != insideRoot)
 	}
-	return s.element(buf, skipped)
-}
-
-func (s *Scanner) failed(n int, f *Error) (Token, int, error) {
-	s.release()
-	s.err = f
-	return Token{}, n, f
-}
-
-// element goes on with an element, or the root's start tag.
-func (s *Scanner) element(buf []byte, skipped int) (Token, int, error) {
 	m, b := s.token, buf[:min(len(buf), s.limits.ElementBytes)]
 	m.run(b)
 	switch {
 	case m.fault != nil:
-		return s.failed(skipped, m.fault)
+		return skipped, m.fault
 	case m.done:
+		m.element(b, &tok.Element)
+		s.complete(tok)
+		return skipped + m.pos, nil
 	case len(b) == s.limits.ElementBytes:
-		return s.failed(skipped, faultBytes) // UP-038: it cannot end within the limit any more
-	default:
-		return Token{}, skipped, nil
+		return skipped, faultBytes // UP-038: it cannot end within the limit any more
 	}
-	tok := Token{Kind: Child, Element: m.element(b)}
+	return skipped, nil
+}
+
+// complete takes note of a complete element, or of the root's start tag.
+func (s *Scanner) complete(tok *Token) {
+	tok.Kind = Child
 	switch {
-	case m.tagOnly:
+	case s.token.tagOnly:
 		tok.Kind = Header
-		s.open(tok.Element.Raw, b[m.first.at:m.first.end])
-		s.empty, s.place = m.empty, insideRoot
+		raw := tok.Element.Raw
+		s.open(raw, nameOf(raw))
+		s.empty, s.place = s.token.empty, insideRoot
 	case s.mode == Standalone:
 		s.place = afterRoot
 	}
 	s.release()
-	return tok, skipped + len(tok.Element.Raw), nil
 }
 
 // open takes the root's start tag. What the root before declared in the same words is used again.
@@ -143,39 +153,39 @@ func (s *Scanner) open(tag, name []byte) {
 	}
 }
 
-// element returns the element that the machine went through.
-func (m *machine) element(b []byte) Element {
-	e := Element{Raw: b[:m.pos:m.pos], Local: m.first.local(b), tag: m.firstTag, uses: m.uses, root: m.root}
-	e.Space = m.spaceName(b, m.firstSpace)
+// element describes the element that the machine went through.
+func (m *machine) element(b []byte, e *Element) {
+	e.Raw, e.Local, e.Space = b[:m.pos:m.pos], m.first.local(b), m.spaceName(b, m.firstSpace)
+	e.tag, e.uses, e.root = m.firstTag, m.uses, m.root
 	if m.firstSpace >= 0 && m.bindings.list[m.firstSpace].escaped {
 		e.Space = append([]byte(nil), e.Space...) // the machine will be used again
 	}
-	return e
 }
 
-// end goes through the root's end tag.
-func (s *Scanner) end(buf []byte, skipped int) (Token, int, error) {
+// end goes through the root's end tag, at buf[n].
+func (s *Scanner) end(buf []byte, n int, tok *Token) (int, *Error) {
 	if s.place != insideRoot {
-		return s.failed(skipped, faultMarkup)
+		return n, faultMarkup
 	}
-	b := buf[:min(len(buf), s.limits.ElementBytes)]
+	b := buf[n:]
+	b = b[:min(len(b), s.limits.ElementBytes)]
 	for i := max(s.pos, 2); i < len(b); i++ {
 		switch k := i - 2; {
 		case k < len(s.rootName):
 			if b[i] != s.rootName[k] {
-				return s.failed(skipped, faultBalance)
+				return n, faultBalance
 			}
 		case b[i] == '>':
-			s.place, s.pos = afterRoot, 0
-			return Token{Kind: End}, skipped + i + 1, nil
+			s.place, s.pos, tok.Kind = afterRoot, 0, End
+			return n + i + 1, nil
 		case !isSpace(b[i]):
-			return s.failed(skipped, faultBalance)
+			return n, faultBalance
 		}
 	}
 	if s.pos = len(b); s.pos == s.limits.ElementBytes {
-		return s.failed(skipped, faultBytes)
+		return n, faultBytes
 	}
-	return Token{}, skipped, nil
+	return n, nil
 }
 
 // Parse checks that b is exactly one standalone element, white space around it allowed, and returns it.

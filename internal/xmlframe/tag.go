@@ -16,6 +16,9 @@ func nameEnd(tag []byte) int {
 	return i
 }
 
+// nameOf returns the qualified name of the start tag at tag[0].
+func nameOf(tag []byte) []byte { return tag[min(1, len(tag)):nameEnd(tag)] }
+
 // attributes iterates over the qualified names and undecoded values of a start tag's attributes, declarations included.
 func attributes(tag []byte) iter.Seq2[[]byte, []byte] {
 	return func(yield func(name, value []byte) bool) {

@@ -58,7 +58,11 @@ export class Session {
   #status(status, condition) {
     const S = Strophe.Status;
     if (status === S.CONNECTED) this.#up();
-    else if (status === S.AUTHFAIL) { this.#reason = 'The server refused this user or password.'; this.#leaving = true; }
+    else if (status === S.AUTHFAIL) {
+      this.#reason = 'The server refused this user or password.';
+      this.#leaving = true;
+      this.#connection.disconnect(''); // Strophe would leave the session open for another try
+    }
     else if (status === S.CONNFAIL || status === S.ERROR) this.#reason = explain(condition) || this.#reason;
     else if (status === S.CONNTIMEOUT) this.#reason = 'The server did not answer in time.';
     else if (status === S.DISCONNECTED) this.#down();

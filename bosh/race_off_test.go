@@ -1,0 +1,5 @@
+//go:build !race
+
+package bosh
+
+const raceEnabled = false
