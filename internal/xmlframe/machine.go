@@ -3,7 +3,6 @@ package xmlframe
 import (
 	"bytes"
 	"math"
-	"slices"
 	"sync"
 )
 
@@ -146,8 +145,10 @@ func (m *machine) run(b []byte) {
 			i, ok = m.text(b, i)
 		case afterLess:
 			i, ok = m.markup(b, i)
-		case tagName, tagNext, tagSpace, attrName, attrEquals, attrQuote, attrValue, tagSlash:
+		case tagName, tagNext, tagSpace, tagSlash:
 			i, ok = m.startTag(b, i)
+		case attrName, attrEquals, attrQuote, attrValue:
+			i, ok = m.attribute(b, i)
 		case endName, endSpace:
 			i, ok = m.endTag(b, i)
 		case inCDATA:
@@ -275,205 +276,6 @@ func (m *machine) markup(b []byte, i int) (int, bool) {
 	m.state, m.mark, m.colon = tagName, i, 0
 	m.attrs, m.xmlns, m.prefixed = m.attrs[:0], -1, 0
 	return m.startTag(b, i)
-}
-
-// startTag goes through a start tag. Each part falls through to the next while there is input.
-func (m *machine) startTag(b []byte, i int) (int, bool) {
-	var ok bool
-	for {
-		switch m.state {
-		case tagName:
-			if i, ok = m.name(b, i); !ok {
-				return i, false
-			}
-			m.elem.at, m.elem.colon, m.elem.end = uint32(m.mark), uint32(m.colon), uint32(i)
-			m.state = tagNext
-			fallthrough
-		case tagNext:
-			if i == len(b) {
-				return i, true
-			}
-			if c := b[i]; !isSpace(c) && c != '>' && c != '/' {
-				return m.fail(i, faultTag)
-			}
-			m.state = tagSpace
-			fallthrough
-		case tagSpace:
-			if i = skipSpace(b, i); i == len(b) {
-				return i, true
-			}
-			switch b[i] {
-			case '>':
-				return m.finishTag(b, i+1, false)
-			case '/':
-				i++
-				m.state = tagSlash
-				continue
-			}
-			if n := m.plainAttrs(b, i); n > i {
-				i = n
-				continue
-			}
-			if len(m.attrs) >= m.limits.Attributes {
-				return m.fail(i, faultAttributes)
-			}
-			m.state, m.mark, m.colon = attrName, i, 0
-			m.addAttr()
-			fallthrough
-		case attrName:
-			if i, ok = m.name(b, i); !ok {
-				return i, false
-			}
-			a := &m.attrs[len(m.attrs)-1]
-			a.at, a.colon, a.end, a.escaped = uint32(m.mark), uint32(m.colon), uint32(i), false
-			if m.colon != 0 {
-				m.prefixed++
-			} else if string(b[m.mark:i]) == "xmlns" {
-				m.xmlns = len(m.attrs) - 1
-			}
-			m.state = attrEquals
-			fallthrough
-		case attrEquals:
-			if i = skipSpace(b, i); i == len(b) {
-				return i, true
-			}
-			if b[i] != '=' {
-				return m.fail(i, faultTag)
-			}
-			i++
-			m.state = attrQuote
-			fallthrough
-		case attrQuote:
-			if i = skipSpace(b, i); i == len(b) {
-				return i, true
-			}
-			if m.quote = b[i]; m.quote != '\'' && m.quote != '"' {
-				return m.fail(i, faultTag)
-			}
-			i++
-			m.attrs[len(m.attrs)-1].value = uint32(i)
-			m.state = attrValue
-			fallthrough
-		case attrValue:
-			if i, ok = m.value(b, i); !ok || m.state != attrValue || i == len(b) {
-				return i, ok
-			}
-			m.attrs[len(m.attrs)-1].valueEnd = uint32(i)
-			i++
-			m.state = tagNext
-		case tagSlash:
-			if i == len(b) {
-				return i, true
-			}
-			if b[i] != '>' {
-				return m.fail(i, faultTag)
-			}
-			return m.finishTag(b, i+1, true)
-		}
-	}
-}
-
-// plainAttrs takes the usual attributes at once: ASCII names without prefix, values without references, a blank between
-// them. It returns where something else begins, with the state that goes with it.
-func (m *machine) plainAttrs(b []byte, i int) int {
-	for i <= len(b)-8 && len(m.attrs) < m.limits.Attributes {
-		n := i + lowers(word(b, i))
-		if n == len(b) || b[n] != '=' || n == i {
-			n = skipName(b, n)
-		}
-		if n+1 >= len(b) || b[n] != '=' || class[b[i]]&nameStartByte == 0 || n-i > m.limits.NameBytes {
-			return i
-		}
-		quote := b[n+1]
-		if quote != '\'' && quote != '"' {
-			return i
-		}
-		a := m.addAttr()
-		a.at, a.colon, a.end, a.value, a.escaped = uint32(i), 0, uint32(n), uint32(n+2), false
-		if n-i == 5 && string(b[i:n]) == "xmlns" {
-			m.xmlns = len(m.attrs) - 1
-		}
-		i = skipValue(b, n+2, quote)
-		if i+1 >= len(b) || b[i] != quote {
-			m.state, m.quote = attrValue, quote
-			return i
-		}
-		a.valueEnd = uint32(i)
-		if i++; b[i] != ' ' {
-			m.state = tagNext
-			return i
-		}
-		i++
-	}
-	return i
-}
-
-func (m *machine) addAttr() *attr {
-	if len(m.attrs) == cap(m.attrs) {
-		m.attrs = slices.Grow(m.attrs, 1)
-	}
-	m.attrs = m.attrs[:len(m.attrs)+1]
-	return &m.attrs[len(m.attrs)-1]
-}
-
-// value goes to the quote that ends an attribute value, or behind an '&' in it.
-func (m *machine) value(b []byte, i int) (int, bool) {
-	for {
-		if i = skipValue(b, i, m.quote); i == len(b) {
-			return i, true
-		}
-		switch c := b[i]; {
-		case c == m.quote:
-			return i, true
-		case c == '&':
-			m.attrs[len(m.attrs)-1].escaped = true
-			m.state, m.back = refStart, attrValue
-			return i + 1, true
-		case c == '<':
-			return m.fail(i, faultLess)
-		case isSpace(c):
-			m.attrs[len(m.attrs)-1].escaped = true // XML 1.0 §3.3.3: reads as a space
-			i++
-		default:
-			var ok bool
-			if i, ok = m.characters(b, i); !ok {
-				return i, false
-			}
-		}
-	}
-}
-
-// finishTag takes a complete start tag that ends in front of i.
-func (m *machine) finishTag(b []byte, i int, empty bool) (int, bool) {
-	outside, defaults := len(m.bindings.list), m.xmlns >= 0
-	if fault := m.resolve(b); fault != nil {
-		return m.fail(i-1, fault)
-	}
-	m.state = inText
-	if len(m.open) == 0 {
-		m.firstTag, m.empty = i, empty
-		if m.done = empty || m.tagOnly; m.done {
-			return i, false
-		}
-	}
-	if empty {
-		m.forget(b, outside, defaults)
-		return i, true
-	}
-	m.open = slices.Grow(m.open, 1)[:len(m.open)+1]
-	f := &m.open[len(m.open)-1]
-	f.at, f.end, f.bindings, f.defaults = m.elem.at, m.elem.end, uint32(outside), defaults
-	return i, true
-}
-
-// forget ends the scope of what a start tag declared: the bindings from the n-th on and perhaps a default namespace.
-func (m *machine) forget(b []byte, n int, defaults bool) {
-	if n < len(m.bindings.list) {
-		m.bindings.cut(b, n)
-	}
-	if defaults {
-		m.defaults--
-	}
 }
 
 // endTag goes through an end tag, whose name must be that of the innermost open element.
