@@ -3,6 +3,7 @@ package xmlframe
 import (
 	"encoding/binary"
 	"math/bits"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -11,20 +12,28 @@ const (
 	spaceByte     = 1 << iota // XML 1.0 §2.3 S
 	nameByte                  // NameChar without the colon, which separates the parts of a qualified name
 	nameStartByte             // NameStartChar without the colon
+	plainByte                 // needs no escape in text and in quotes
 )
 
 var class = func() (t [256]uint8) {
+	for c := ' '; c < 0x80; c++ {
+		if !strings.ContainsRune(`<>&'"`, c) {
+			t[c] = plainByte
+		}
+	}
 	for _, c := range " \t\r\n" {
-		t[c] = spaceByte
+		t[c] |= spaceByte
 	}
 	for c := 'a'; c <= 'z'; c++ {
-		t[c], t[c-'a'+'A'] = nameByte|nameStartByte, nameByte|nameStartByte
+		t[c] |= nameByte | nameStartByte
+		t[c-'a'+'A'] |= nameByte | nameStartByte
 	}
 	for c := '0'; c <= '9'; c++ {
-		t[c] = nameByte
+		t[c] |= nameByte
 	}
-	t['_'] = nameByte | nameStartByte
-	t['-'], t['.'] = nameByte, nameByte
+	t['_'] |= nameByte | nameStartByte
+	t['-'] |= nameByte
+	t['.'] |= nameByte
 	return t
 }()
 

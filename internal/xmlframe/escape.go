@@ -12,37 +12,38 @@ import (
 func AppendEscaped(dst []byte, s string) []byte {
 	done := 0
 	for i := 0; i < len(s); {
-		size, with := 1, ""
-		switch c := s[i]; {
-		case c >= utf8.RuneSelf:
-			var r rune
-			if r, size = utf8.DecodeRuneInString(s[i:]); r == utf8.RuneError && size == 1 || !isChar(r) {
-				with = "\uFFFD"
-			}
-		case c == '&':
+		if class[s[i]]&plainByte != 0 {
+			i++
+			continue
+		}
+		size, with := 1, "\uFFFD"
+		switch s[i] {
+		case '&':
 			with = "&amp;"
-		case c == '<':
+		case '<':
 			with = "&lt;"
-		case c == '>':
+		case '>':
 			with = "&gt;"
-		case c == '\'':
+		case '\'':
 			with = "&#39;"
-		case c == '"':
+		case '"':
 			with = "&#34;"
-		case c == '\t':
+		case '\t':
 			with = "&#9;"
-		case c == '\n':
+		case '\n':
 			with = "&#10;"
-		case c == '\r':
+		case '\r':
 			with = "&#13;"
-		case c < 0x20:
-			with = "\uFFFD"
+		default:
+			var r rune
+			if r, size = utf8.DecodeRuneInString(s[i:]); isChar(r) && (r != utf8.RuneError || size > 1) {
+				i += size
+				continue
+			}
 		}
-		if with != "" {
-			dst = append(append(dst, s[done:i]...), with...)
-			done = i + size
-		}
+		dst = append(append(dst, s[done:i]...), with...)
 		i += size
+		done = i
 	}
 	return append(dst, s[done:]...)
 }
