@@ -221,8 +221,10 @@ func (m *machine) reply(x exchange, kind answerKind) {
 	m.e.answer = append(m.e.answer, answer{x: x, kind: kind})
 }
 
-// fail answers with a recoverable error (XEP-0124 §17.3).
+// fail answers with a recoverable error (XEP-0124 §17.3). Some browsers take it for an answer, so a replica that was
+// frozen and wakes must not give it: the record is the check.
 func (m *machine) fail(x exchange, rid uint64) {
+	m.dirty = true
 	r := response{content: m.set.content, failed: true}
 	if m.set.acks && m.win.received != rid {
 		r.hasAck, r.ack = true, m.safe(m.win.answered)

@@ -28,8 +28,8 @@ func (m *machine) pump() {
 			m.closeOne(s.streams)
 		}
 		m.win.sent++
+		m.wrote()
 	}
-	m.wrote()
 }
 
 func (m *machine) forward(s *slot) {

@@ -239,3 +239,31 @@ func TestFailover_7_NothingIsAcknowledgedWhileResuming(t *testing.T) {
 		t.Fatalf("acks %v", p.acks)
 	}
 }
+
+// A request without payload in front of one that is to be skipped in part.
+//
+// Covers: UP-122.
+func TestFailover_7_SkippingBehindAnEmptyRequest(t *testing.T) {
+	p := managedProbe(t)
+	p.deliver(0, "<m/>")
+	q := p.takeOver()
+	q.send(1004, stanzas("<a/>"), acking(1002))
+	q.resume(1)
+	q.send(1003, acking(1002))
+	q.sent("1004: skip 1 <a/>")
+}
+
+// Covers: UP-127.
+func TestFailover_6_RecoverableErrorsAreChecked(t *testing.T) {
+	p := managedProbe(t)
+	n := len(p.records)
+	p.send(1004, stanzas("<a/>"))
+	p.pass(3 * time.Second)
+	if len(p.records) != n+1 {
+		t.Error("type=error for a gap without a record")
+	}
+	p.send(1002)
+	if len(p.records) != n+2 {
+		t.Error("type=error to a request whose place was taken without a record")
+	}
+}
