@@ -44,19 +44,28 @@ func (s *Stream) Close(ctx context.Context) error {
 	return nil
 }
 
-// sayGoodbye writes our closing tag unless it is out. It needs the writing token.
+// sayGoodbye writes our closing tag unless it is out. It needs the writing token. While a resumable session has no
+// connection that is left to Recv, once it has found one: else the server would keep the session (UP-131).
 func (s *Stream) sayGoodbye(ctx context.Context) error {
 	s.mu.Lock()
-	closed := s.closed
+	closed, down := s.closed, s.m != nil && s.m.down
 	s.mu.Unlock()
 	if closed {
 		return nil
 	}
-	deadline, _ := ctx.Deadline()
-	err := s.put(s.lastWords(), time.Until(deadline))
+	var err error
+	if !down {
+		deadline, _ := ctx.Deadline()
+		err = s.put(s.lastWords(), time.Until(deadline))
+		down = errors.Is(err, ErrInterrupted)
+	}
 	s.mu.Lock()
+	defer s.mu.Unlock()
+	if down {
+		s.m.leaving = true
+		return nil
+	}
 	s.closed = true
-	s.mu.Unlock()
 	return err
 }
 

@@ -43,15 +43,16 @@ type managed struct {
 	owner *Owner // nil: not resumable
 
 	// guarded by Stream.mu
-	login *login // nil once bound
-	sm    management
-	cred  credential
-	bare  string // whom the server says the browser is
-	agent Agent
-	gap   bool      // the connection broke; until Proceed nothing is sent
-	down  bool      // and no other has taken its place yet
-	asked time.Time // when the oldest <r/> without answer was made; zero for none
-	probe bool      // and it is the one right after a resumption
+	login   *login // nil once bound
+	sm      management
+	cred    credential
+	bare    string // whom the server says the browser is
+	agent   Agent
+	gap     bool      // the connection broke; until Proceed nothing is sent
+	down    bool      // and no other has taken its place yet
+	leaving bool      // Close was called meanwhile
+	asked   time.Time // when the oldest <r/> without answer was made; zero for none
+	probe   bool      // and it is the one right after a resumption
 
 	// guarded by the writing token
 	scratch [64]byte // for <a/>

@@ -41,7 +41,7 @@ func (s *Stream) revive(cause error) (ev Event, err error, ok bool) {
 		return Event{}, err, false
 	}
 	if !s.continueOn(l) {
-		l.cut()
+		s.part(l)
 		return Event{}, cause, false
 	}
 	s.probed()
@@ -80,7 +80,9 @@ func (s *Stream) reviveWithin(r *resumption, once bool) (*resumedLink, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), window)
 	defer cancel()
 	s.mu.Lock()
-	s.cancel = cancel
+	if s.cancel = cancel; s.closed {
+		cancel() // since interrupt: nobody else will
+	}
 	s.mu.Unlock()
 	for wait := firstPause; ; wait = min(2*wait, longestPause) {
 		l, err := s.d.resume(ctx, r)
@@ -97,11 +99,11 @@ func (s *Stream) reviveWithin(r *resumption, once bool) (*resumedLink, error) {
 func (s *Stream) continueOn(l *resumedLink) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	m := s.m
 	s.cancel = nil
-	if s.closed {
+	if s.closed || m.leaving {
 		return false
 	}
-	m := s.m
 	if l.token != nil {
 		m.cred.token = l.token
 	}
@@ -115,4 +117,20 @@ func (s *Stream) continueOn(l *resumedLink) bool {
 		m.sm.told = l.Told
 	}
 	return true
+}
+
+// part gives up a connection that came too late: with a last word if the stream was closed, without if it was cut.
+func (s *Stream) part(l *resumedLink) {
+	s.mu.Lock()
+	leaving := s.m.leaving && !s.closed
+	if notAfter(s.m.sm.told, l.Told) {
+		s.m.sm.told = l.Told
+	}
+	s.mu.Unlock()
+	if !leaving {
+		l.cut()
+		return
+	}
+	_ = l.write(s.lastWords(), byeTimeout)
+	l.close()
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -174,8 +175,15 @@ func TestServerStaysAway(t *testing.T) {
 // Closing and cutting end the search for the server.
 func TestEndWhileTheServerIsAway(t *testing.T) {
 	for name, end := range map[string]func(*conn) error{
-		"Cut":   func(c *conn) error { return c.Cut() },
-		"Close": func(c *conn) error { return c.Close(within(c.t)) },
+		"Cut": func(c *conn) error { return c.Cut() },
+		"Close": func(c *conn) error {
+			ctx, cancel := context.WithTimeout(c.t.Context(), 10*time.Millisecond)
+			defer cancel()
+			if err := c.Close(ctx); !errors.Is(err, context.DeadlineExceeded) {
+				return errors.New("did not wait for a connection to say goodbye on")
+			}
+			return nil
+		},
 	} {
 		srv := xmpptest.Start(t, modern())
 		c := resumable(t, managedDialer(t, Config{}, srv.Setting("")), newSession())
@@ -193,6 +201,53 @@ func TestEndWhileTheServerIsAway(t *testing.T) {
 			t.Errorf("%s: no error", name)
 		}
 	}
+}
+
+// A session that is closed while its connection is gone is ended over another, so that the server keeps nothing.
+//
+// Covers: UP-131.
+func TestCloseWhileTheConnectionIsGone(t *testing.T) {
+	for name, noticed := range map[string]bool{"noticed": true, "not noticed": false} {
+		srv := xmpptest.Start(t, modern())
+		x := newSession()
+		held, release := make(chan struct{}), make(chan struct{})
+		x.Owner.Resuming = func(context.Context) (uint32, error) {
+			close(held)
+			<-release
+			return 0, nil
+		}
+		c := resumable(t, managedDialer(t, Config{}, srv.Setting("")), x)
+		wait := func() error { return c.end() }
+		if noticed {
+			wait = c.background()
+			srv.Session(juliet).Cut()
+			<-held
+		} else {
+			c.link.cut()
+		}
+		closed := make(chan error, 1)
+		go func() { closed <- c.Close(within(t)) }()
+		for !c.isLeaving() {
+			runtime.Gosched()
+		}
+		close(release)
+		if err := wait(); err == nil || err == io.EOF {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err := <-closed; err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		srv.Wait()
+		if srv.Managed(juliet) {
+			t.Errorf("%s: the server keeps the session", name)
+		}
+	}
+}
+
+func (c *conn) isLeaving() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.m.leaving
 }
 
 // What a stream error means is for the owner to say: not any more, or a race that was won.
