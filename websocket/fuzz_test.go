@@ -15,6 +15,7 @@ import (
 
 	"stanzagate/internal/origin"
 	"stanzagate/internal/xmlframe"
+	"stanzagate/internal/xmpptest"
 	"stanzagate/upstream"
 )
 
@@ -54,16 +55,18 @@ func FuzzFrames(f *testing.F) {
 // fuzzRig is a handler whose server is in memory.
 type fuzzRig struct {
 	rig
-	heard  chan []byte // capacity 1: all that the server of the latest session heard
+	heard  chan []byte // all that a server connection heard, at its end
+	dials  atomic.Int64
 	panics atomic.Int64
 }
 
 func newFuzzRig(tb testing.TB) *fuzzRig {
-	fr := &fuzzRig{rig: rig{t: tb, metrics: &counters{ended: map[string]int{}}}, heard: make(chan []byte, 1)}
+	fr := &fuzzRig{rig: rig{t: tb, metrics: &counters{ended: map[string]int{}}}, heard: make(chan []byte)}
 	d, err := upstream.NewDialer(upstream.Config{
 		Domains: []string{domain + "=xmpp://server.example:5222?tls=none"},
 		Dial: func(context.Context, string, string) (net.Conn, error) {
 			client, server := memoryPair()
+			fr.dials.Add(1)
 			go fr.listen(server)
 			return client, nil
 		},
@@ -116,6 +119,7 @@ func (p panicWatch) Handle(_ context.Context, r slog.Record) error {
 func (fr *fuzzRig) try(t *testing.T, loggedIn, raw bool, data []byte) {
 	r := fr.rig
 	r.t = t
+	dialled := fr.dials.Load()
 	var b *browser
 	if loggedIn {
 		b = r.login("alice", "web")
@@ -152,14 +156,14 @@ func (fr *fuzzRig) try(t *testing.T, loggedIn, raw bool, data []byte) {
 	if fr.panics.Load() != 0 {
 		t.Fatal("a panic was contained")
 	}
-	select {
-	case heard := <-fr.heard:
-		if err := wellFormedStreams(heard); err != nil {
-			t.Fatalf("server heard %q: %v", heard, err)
-		}
-	default:
-		if loggedIn {
-			t.Fatal("no server")
+	for range fr.dials.Load() - dialled {
+		select {
+		case heard := <-fr.heard:
+			if err := wellFormedStreams(heard); err != nil {
+				t.Fatalf("server heard %q: %v", heard, err)
+			}
+		case <-time.After(xmpptest.Patience):
+			t.Fatal("connection to the server is still open")
 		}
 	}
 }

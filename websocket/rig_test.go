@@ -77,7 +77,7 @@ func (r *rig) serve(pipes bool) {
 	var ln net.Listener
 	if pipes {
 		mem := newMemoryListener()
-		r.accepted = make(chan *writeCounter, 4096)
+		r.accepted = make(chan *writeCounter, 16)
 		ln, r.dial = countingListener{mem, r.accepted}, mem.dial
 	} else {
 		tcp, err := net.Listen("tcp", "127.0.0.1:0")
