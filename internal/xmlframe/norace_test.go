@@ -1,0 +1,5 @@
+//go:build !race
+
+package xmlframe
+
+const poolMisses = 0
