@@ -177,10 +177,10 @@ func TestRFC7395_3_9_NoTLS(t *testing.T) {
 	r.forwardedNothing("starttls")
 }
 
-// Covers: WS-052, WS-053, WS-054, WS-055.
+// Covers: WS-052.
 func TestRFC7395_3_10_EndToEnd(t *testing.T) {
 	// Mode (a): the browser's stream management is the server's affair. The gateway does none of its own, so there is one
-	// pair of counters, and the rules about a second one hold by there being none.
+	// pair of counters.
 	const n = 1000
 	r := newRig(t, setup{xmpp: xmpptest.Options{Resumable: true, Handler: func(c *xmpptest.Conn) {
 		if err := c.Login(); err != nil {
@@ -228,7 +228,7 @@ func TestRFC7395_3_10_EndToEnd(t *testing.T) {
 	}
 }
 
-// Covers: WS-052, WS-055.
+// Covers: WS-052.
 func TestXEP0198_ResumePasses(t *testing.T) {
 	cut := make(chan string, 1)
 	r := newRig(t, setup{xmpp: xmpptest.Options{Resumable: true, Handler: func(c *xmpptest.Conn) {
