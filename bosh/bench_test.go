@@ -97,12 +97,10 @@ func (w *canned) Write(b []byte) (int, error) {
 
 // caller makes requests without a network.
 type caller struct {
-	h   *Handler
-	w   canned
-	r   *http.Request
-	in  bytes.Reader
-	buf []byte
-	ctx context.Context
+	h  *Handler
+	w  canned
+	r  *http.Request
+	in bytes.Reader
 }
 
 func newCaller(h *Handler) *caller {

@@ -88,8 +88,10 @@ func TestTerminalBodies(t *testing.T) {
 	if u, _ := n.child("uri"); u.XMLName.Space != ns.BOSH || u.Text != "https://b.example/?a&b" {
 		t.Errorf("got %+v", n)
 	}
-	raw, n := encode(t, &response{terminate: true, condition: "remote-stream-error", prefix: true,
-		payload: []element{{raw: []byte("<message xmlns='jabber:client'/>")}, {raw: appendStreamError(nil, "conflict"), prefix: true}}})
+	raw, n := encode(t, &response{
+		terminate: true, condition: "remote-stream-error", prefix: true,
+		payload: []element{{raw: []byte("<message xmlns='jabber:client'/>")}, {raw: appendStreamError(nil, "conflict"), prefix: true}},
+	})
 	if len(n.Nodes) != 2 || n.Nodes[1].XMLName != (xml.Name{Space: ns.Stream, Local: "error"}) ||
 		n.Nodes[1].Nodes[0].XMLName != (xml.Name{Space: ns.Streams, Local: "conflict"}) {
 		t.Errorf("got %s", raw)

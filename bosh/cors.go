@@ -21,7 +21,6 @@ var (
 	allowed       = []string{"GET, HEAD, OPTIONS, POST"}
 	retryAfter    = []string{"1"} // seconds
 	closed        = []string{"close"}
-	sandbox       = []string{"sandbox"}
 	emptyLength   = []string{"0"}
 	plainTextType = []string{"text/plain; charset=utf-8"}
 )

@@ -10,8 +10,10 @@ func exampleSettings() []settings {
 	config := testConfig()
 	return []settings{
 		negotiate(&config, &request{rid: 1}, nil),
-		negotiate(&config, &request{rid: 1, hasVer: true, ver: version{1, 10}, hasAck: true, ack: 1, newkey: "x", secure: true, script: true,
-			content: "text/html; charset=\"ü\"", to: "example.org", lang: "de\n", hasWait: true, hasHold: true}, []string{"a name", "B"}),
+		negotiate(&config, &request{
+			rid: 1, hasVer: true, ver: version{1, 10}, hasAck: true, ack: 1, newkey: "x", secure: true, script: true,
+			content: "text/html; charset=\"ü\"", to: "example.org", lang: "de\n", hasWait: true, hasHold: true,
+		}, []string{"a name", "B"}),
 	}
 }
 

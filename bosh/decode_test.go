@@ -220,17 +220,27 @@ func payloads(r *request) string {
 func TestPayload(t *testing.T) {
 	const message = "<message to='a'><body>hi</body></message>\n"
 	for name, c := range map[string]struct{ body, want string }{
-		"declared on the stanza": {"<body rid='1' " + bodyNS + "><message xmlns='jabber:client' to='a'><body>hi</body></message></body>",
-			"<message xmlns='jabber:client' to='a'><body>hi</body></message>\n"},
+		"declared on the stanza": {
+			"<body rid='1' " + bodyNS + "><message xmlns='jabber:client' to='a'><body>hi</body></message></body>",
+			"<message xmlns='jabber:client' to='a'><body>hi</body></message>\n",
+		},
 		"inherited from the body": {"<body rid='1' " + bodyNS + "><message to='a'><body>hi</body></message></body>", message},
-		"inherited, with a foreign child": {"<body rid='1' " + bodyNS + "><iq><query xmlns='jabber:iq:roster'/></iq></body>",
-			"<iq><query xmlns='jabber:iq:roster'/></iq>\n"},
-		"in order": {"<body rid='1' " + bodyNS + "><message xmlns='jabber:client'/><presence xmlns='jabber:client'/><iq xmlns='jabber:client'/><x xmlns='urn:x'/></body>",
-			"<message xmlns='jabber:client'/>\n<presence xmlns='jabber:client'/>\n<iq xmlns='jabber:client'/>\n<x xmlns='urn:x'/>\n"},
-		"prefix of the body": {"<body rid='1' xmlns:x='urn:x' " + bodyNS + "><message xmlns='jabber:client'><x:y x:z='1'/></message></body>",
-			"<message xmlns:x='urn:x' xmlns='jabber:client'><x:y x:z='1'/></message>\n"},
-		"prefixed stanza": {"<b:body rid='1' xmlns:b='http://jabber.org/protocol/httpbind' xmlns='jabber:client'><message><body>hi</body></message></b:body>",
-			"<message><body>hi</body></message>\n"},
+		"inherited, with a foreign child": {
+			"<body rid='1' " + bodyNS + "><iq><query xmlns='jabber:iq:roster'/></iq></body>",
+			"<iq><query xmlns='jabber:iq:roster'/></iq>\n",
+		},
+		"in order": {
+			"<body rid='1' " + bodyNS + "><message xmlns='jabber:client'/><presence xmlns='jabber:client'/><iq xmlns='jabber:client'/><x xmlns='urn:x'/></body>",
+			"<message xmlns='jabber:client'/>\n<presence xmlns='jabber:client'/>\n<iq xmlns='jabber:client'/>\n<x xmlns='urn:x'/>\n",
+		},
+		"prefix of the body": {
+			"<body rid='1' xmlns:x='urn:x' " + bodyNS + "><message xmlns='jabber:client'><x:y x:z='1'/></message></body>",
+			"<message xmlns:x='urn:x' xmlns='jabber:client'><x:y x:z='1'/></message>\n",
+		},
+		"prefixed stanza": {
+			"<b:body rid='1' xmlns:b='http://jabber.org/protocol/httpbind' xmlns='jabber:client'><message><body>hi</body></message></b:body>",
+			"<message><body>hi</body></message>\n",
+		},
 		"language of the body": {"<body rid='1' xml:lang='de' " + bodyNS + "><presence/></body>", "<presence xml:lang='de'/>\n"},
 	} {
 		r := mustDecode(t, c.body)

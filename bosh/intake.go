@@ -47,7 +47,7 @@ func (h *Handler) receive(r *http.Request, control *http.ResponseController, req
 	}
 	switch {
 	case errors.Is(err, errTooLarge):
-		h.decode(req, (*decoder).decodeHeader)
+		_ = h.decode(req, (*decoder).decodeHeader) // what can be read of it
 		return errTooLarge
 	case err != nil:
 		return err

@@ -158,7 +158,6 @@ type tally struct {
 	requests, started       int
 	ended                   []string
 	elementsIn, elementsOut int
-	panicIn                 func() // called in FromBrowser and ToBrowser
 }
 
 func (c *tally) Request() {

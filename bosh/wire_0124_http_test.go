@@ -119,8 +119,11 @@ func TestContentTypeIsIgnored(t *testing.T) {
 	r := newRig(t, xmpptest.Options{}, Config{Origins: anyOrigins(t)})
 	b := r.login("alice")
 	for _, header := range [][]string{
-		{"Content-Type: text/xml; charset=utf-8"}, {"Content-Type: text/plain"}, {"Content-Type: application/x-www-form-urlencoded"},
-		{"Content-Type: application/json"}, {"X-Unknown: 1"},
+		{"Content-Type: text/xml; charset=utf-8"},
+		{"Content-Type: text/plain"},
+		{"Content-Type: application/x-www-form-urlencoded"},
+		{"Content-Type: application/json"},
+		{"X-Unknown: 1"},
 	} {
 		out := r.post(nil, b.next("", message("alice@example.org", "same")), header...)
 		if m, _ := b.until(out, "message"); m.Nodes[0].Text != "same" {
@@ -135,8 +138,16 @@ func TestResponseCoding(t *testing.T) {
 	b := r.loginWith(&http.Client{Transport: &http.Transport{DisableCompression: true}}, "alice", defaultAttrs)
 	text := strings.Repeat("compress me ", 200)
 	for _, c := range []struct{ accept, want string }{
-		{"", ""}, {"gzip", "gzip"}, {"deflate", "deflate"}, {"gzip, deflate, br", "gzip"}, {"gzip;q=0", ""}, {"identity", ""},
-		{"gzip;q=0.1, deflate;q=0.5", "deflate"}, {"br", ""}, {"*;q=0.3, gzip;q=0", "deflate"}, {"", ""},
+		{"", ""},
+		{"gzip", "gzip"},
+		{"deflate", "deflate"},
+		{"gzip, deflate, br", "gzip"},
+		{"gzip;q=0", ""},
+		{"identity", ""},
+		{"gzip;q=0.1, deflate;q=0.5", "deflate"},
+		{"br", ""},
+		{"*;q=0.3, gzip;q=0", "deflate"},
+		{"", ""},
 	} {
 		var header []string
 		if c.accept != "" {
@@ -337,8 +348,13 @@ func TestCORS(t *testing.T) {
 		origins []string
 		allowed bool
 	}{
-		{nil, true}, {[]string{"https://chat.example"}, true}, {[]string{"https://a.b.apps.example"}, true}, {[]string{r.web.URL}, true},
-		{[]string{"https://evil.example"}, false}, {[]string{"null"}, false}, {[]string{"http://chat.example"}, false},
+		{nil, true},
+		{[]string{"https://chat.example"}, true},
+		{[]string{"https://a.b.apps.example"}, true},
+		{[]string{r.web.URL}, true},
+		{[]string{"https://evil.example"}, false},
+		{[]string{"null"}, false},
+		{[]string{"http://chat.example"}, false},
 		{[]string{"https://chat.example", "https://evil.example"}, false},
 	} {
 		var headers []string

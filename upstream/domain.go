@@ -175,6 +175,7 @@ func orDefault(s, other string) string {
 	return s
 }
 
+//nolint:funlen // one case per option
 func (d *Domain) setOption(key, value string) error {
 	switch key {
 	case "tls":

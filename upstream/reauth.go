@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/base64"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -58,6 +57,7 @@ func (n *negotiation) signIn(id identity, mode tokenMode) (*token, error) {
 		return nil, n.byClassic(plain, id.cred.password)
 	case ClassExternal:
 		return nil, n.byClassic("EXTERNAL", base64.StdEncoding.EncodeToString([]byte(id.bare)))
+	case ClassNone:
 	}
 	return nil, refused("no credential")
 }
@@ -186,7 +186,7 @@ func (n *negotiation) resume(previous string, h uint32) (handled uint32, err err
 			return 0, e
 		case isFeatures(el): // after a login by SASL2 (XEP-0388 §3.6.1)
 		default:
-			return 0, n.broken(&fault{"bad-format", fmt.Sprintf("unexpected element before <resumed/>")})
+			return 0, n.broken(&fault{"bad-format", "unexpected element before <resumed/>"})
 		}
 	}
 }

@@ -98,10 +98,14 @@ func TestStandaloneError(t *testing.T) {
 	for name, c := range map[string]struct{ raw, want string }{
 		"leans on the root": {"<stream:error>" + inner + "</stream:error>", `<stream:error xmlns:stream="` + ns.Stream + `">` + inner + "</stream:error>"},
 		"declares itself":   {"<stream:error xmlns:stream='" + ns.Stream + "'>" + inner + "</stream:error>", "<stream:error xmlns:stream='" + ns.Stream + "'>" + inner + "</stream:error>"},
-		"other prefix": {"<s:error xmlns:s='" + ns.Stream + "'>" + inner + "</s:error>",
-			`<stream:error xmlns:stream="` + ns.Stream + `" xmlns:s='` + ns.Stream + "'>" + inner + "</stream:error>"},
-		"default namespace": {"<error xmlns='" + ns.Stream + "'>" + inner + "</error>",
-			`<stream:error xmlns:stream="` + ns.Stream + `" xmlns='` + ns.Stream + "'>" + inner + "</stream:error>"},
+		"other prefix": {
+			"<s:error xmlns:s='" + ns.Stream + "'>" + inner + "</s:error>",
+			`<stream:error xmlns:stream="` + ns.Stream + `" xmlns:s='` + ns.Stream + "'>" + inner + "</stream:error>",
+		},
+		"default namespace": {
+			"<error xmlns='" + ns.Stream + "'>" + inner + "</error>",
+			`<stream:error xmlns:stream="` + ns.Stream + `" xmlns='` + ns.Stream + "'>" + inner + "</stream:error>",
+		},
 		"empty":       {"<error xmlns='" + ns.Stream + "'/>", `<stream:error xmlns:stream="` + ns.Stream + `" xmlns='` + ns.Stream + "'/>"},
 		"prefix used": {"<error xmlns='" + ns.Stream + "' xmlns:stream='urn:x'/>", "<error xmlns='" + ns.Stream + "' xmlns:stream='urn:x'/>"},
 		"nonsense":    {"<x", string(streamError("undefined-condition"))},

@@ -113,6 +113,7 @@ func (s *session) next() ([]byte, error) {
 			continue
 		case frameOther:
 			return s.nextByLibrary()
+		case frameWhole:
 		}
 		payload := b[f.head : f.head+f.payload]
 		unmask(payload, b[f.head-4:f.head])

@@ -37,8 +37,10 @@ func FuzzFrames(f *testing.F) {
 		f.Add(uint8(1), []byte(s))
 	}
 	for _, p := range [][]byte{
-		masked(fin|opText, openElement), masked(fin|opPing, "x"), masked(fin|opClose, "\x03\xe8"), masked(opText, "<a"), {fin | opText, 5},
-		append(masked(opText, "<presence xmlns='jabber"), masked(fin|opContinuation, ":client'/>")...), {0xff, 0xff},
+		masked(fin|opText, openElement), masked(fin|opPing, "x"), masked(fin|opClose, "\x03\xe8"), masked(opText, "<a"),
+		{fin | opText, 5},
+		append(masked(opText, "<presence xmlns='jabber"), masked(fin|opContinuation, ":client'/>")...),
+		{0xff, 0xff},
 	} {
 		f.Add(uint8(2), p)
 		f.Add(uint8(3), p)

@@ -1,6 +1,7 @@
 package websocket
 
 import (
+	"context"
 	"io"
 	"net"
 	"net/http"
@@ -202,7 +203,7 @@ func TestRFC6455_9_Compression(t *testing.T) {
 // chat logs in with coder/websocket's client and sends itself messages below and above the size that is compressed.
 func (r *rig) chat(t *testing.T, mode ws.CompressionMode) {
 	t.Helper()
-	client := &http.Client{Transport: &http.Transport{Dial: func(_, _ string) (net.Conn, error) { return r.dial(), nil }}}
+	client := &http.Client{Transport: &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) { return r.dial(), nil }}}
 	conn, _, err := ws.Dial(t.Context(), "ws://gateway.example/", &ws.DialOptions{
 		HTTPClient: client, Subprotocols: []string{"xmpp"}, CompressionMode: mode,
 	})

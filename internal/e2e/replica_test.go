@@ -133,11 +133,3 @@ func (r *replica) thaw() {
 	defer r.mu.Unlock()
 	r.frozen = false
 }
-
-func (r *replica) endpoint() endpoint {
-	return endpoint{
-		bosh:      fmt.Sprintf("http://127.0.0.1:%d/http-bind", r.listen),
-		websocket: fmt.Sprintf("ws://127.0.0.1:%d/xmpp-websocket", r.listen),
-		admin:     fmt.Sprintf("http://127.0.0.1:%d", r.admin),
-	}
-}

@@ -41,7 +41,7 @@ func (a Attribute) Value() string { return decodeValue(a.Raw) }
 
 // Bytes returns the decoded value; it is part of the element if nothing had to be decoded.
 func (a Attribute) Bytes() []byte {
-	if bytes.IndexAny(a.Raw, "&\t\r\n") < 0 {
+	if !bytes.ContainsAny(a.Raw, "&\t\r\n") {
 		return a.Raw
 	}
 	return []byte(decodeValue(a.Raw))

@@ -110,7 +110,7 @@ func appendReference(dst, ref []byte) []byte {
 
 // decodeValue returns the decoded inside of an attribute value.
 func decodeValue(b []byte) string {
-	if bytes.IndexAny(b, "&\t\n\r") < 0 {
+	if !bytes.ContainsAny(b, "&\t\n\r") {
 		return string(b)
 	}
 	return string(appendDecoded(make([]byte, 0, len(b)), b, inQuotes))

@@ -122,5 +122,5 @@ func (r *inherits) declaredBy(tag []byte) bool {
 
 // sameValue reports whether an undecoded value reads want. It misses one that has to be decoded.
 func sameValue(raw []byte, want string) bool {
-	return string(raw) == want && bytes.IndexAny(raw, "&\t\r\n") < 0
+	return string(raw) == want && !bytes.ContainsAny(raw, "&\t\r\n")
 }
