@@ -115,8 +115,8 @@ func (s *Scanner) next(buf []byte, tok *Token) (int, *Error) {
 		return skipped, m.fault
 	case m.done:
 		m.element(b, &tok.Element)
-		s.complete(tok)
-		return skipped + m.pos, nil
+		s.complete(tok) // gives m back
+		return skipped + len(tok.Element.Raw), nil
 	case len(b) == s.limits.ElementBytes:
 		return skipped, faultBytes // UP-038: it cannot end within the limit any more
 	}
