@@ -97,10 +97,9 @@ func (m *machine) attribute(b []byte, i int) (int, bool) {
 		a.value = uint32(i)
 		m.state = attrValue
 		fallthrough
-	case attrValue:
+	default:
 		return m.value(b, i, a)
 	}
-	return i, true
 }
 
 // value goes behind the quote that ends an attribute value, or behind an '&' in it.

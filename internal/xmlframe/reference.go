@@ -47,7 +47,7 @@ func (m *machine) reference(b []byte, i int) (int, bool) {
 				continue
 			}
 			fallthrough
-		case refDecimal, refHex:
+		default: // in the number
 			if c == ';' && i > m.refFrom {
 				if !isChar(m.ref) {
 					return m.fail(i, faultChar)

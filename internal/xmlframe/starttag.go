@@ -38,14 +38,14 @@ func (m *machine) startTag(b []byte, i int) (int, bool) {
 			if n == i {
 				return m.beginAttr(b, i)
 			}
-			if i = n; m.state == attrValue {
-				return i, true
-			}
+			i = n
 		case tagSlash:
 			if b[i] != '>' {
 				return m.fail(i, faultTag)
 			}
 			return m.finishTag(b, i+1, true)
+		default: // in an attribute's value
+			return i, true
 		}
 	}
 	return i, true
