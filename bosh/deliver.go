@@ -1,5 +1,7 @@
 package bosh
 
+import "time"
+
 // bindStage says where the bind result is. The server does not send it again, so the record keeps it until the browser has
 // it (failover-design 4.3).
 type bindStage uint8
@@ -20,6 +22,19 @@ type bindState struct {
 	request uint64 // the rid that carried the bind request: what is in it and in lower ones has no number
 	mixed   uint64 // the same, if stanzas with a number followed in the same request
 	taken   uint64 // taken over: all up to this rid is with the server
+
+	begun bool          // a stanza was forwarded since the last restart: that is the bind request
+	at    time.Duration // its arrival: what was answered before that the browser has
+}
+
+// forwarded notes when the bind request came.
+func (b *bindState) forwarded(s *slot) {
+	switch {
+	case s.restart:
+		b.begun = false
+	case s.stanzas > 0 && !b.begun:
+		b.begun, b.at = true, s.born
+	}
 }
 
 // wrote notes the last request before the server began to count. A replica that takes over must not send it again.

@@ -237,6 +237,44 @@ func TestFailover_4_3_NothingIsSavedBeforeTheBindResultIsOut(t *testing.T) {
 	}
 }
 
+// Covers: XBOSH-024.
+func TestFailover_4_3_BindResultLostWithTheConnection(t *testing.T) {
+	config := testConfig()
+	config.managed = true
+	p := newProbe(t, config).login()
+	x := p.send(1001, stanzas("<bind/>"))
+	p.took(p.m.enabled(p.clock, true))
+	p.m.resumeFrom()
+	p.took(p.m.resumed(p.clock, 0))
+	p.expect(x, "terminate item-not-found")
+}
+
+// Stanzas that come before <enabled/> have no number: nobody could send them again.
+//
+// Covers: XBOSH-024.
+func TestFailover_4_3_StanzasBeforeEnabled(t *testing.T) {
+	config := testConfig()
+	config.managed = true
+	p := newProbe(t, config, confirming, holding(2)).login()
+	p.send(1001, restarting)
+	p.pass(time.Second)
+	p.deliver(0, "!<stream:features/>")
+	p.pass(time.Second)
+	p.send(1002)
+	p.send(1003, stanzas("<bind/>"))
+	p.deliver(0, "!<early/>") // answers 1002
+	p.manage(true)
+	p.deliver(0, "!<bound/>") // answers 1003
+	if p.lastRecord() != "" {
+		t.Errorf("record %s", p.lastRecord())
+	}
+	p.send(1004)
+	p.deliver(0, "<m/>")
+	if p.lastRecord() == "" {
+		t.Error("void although the browser has it")
+	}
+}
+
 // Covers: XBOSH-001.
 func TestFailover_4_3_OtherElementsWithoutNumberMakeTheRecordVoid(t *testing.T) {
 	p := managedProbe(t)

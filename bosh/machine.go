@@ -271,6 +271,12 @@ func (m *machine) enabled(now time.Time, resumable bool) effects {
 	}
 	m.sm.enable(resumable && m.config.managed)
 	m.bind.stage = bindAwaited
+	for rid := m.replay.low + 1; rid <= m.replay.high && m.bind.begun; rid++ {
+		// What came between the bind request and now has no number. All before was needed to make that request.
+		if k := m.replay.at(rid); len(k.payload) > 0 && k.at >= m.bind.at {
+			k.opaque = true
+		}
+	}
 	m.drop()
 	return m.finish()
 }

@@ -239,6 +239,10 @@ func (m *machine) repeatAnswered(x exchange, r *request) {
 		m.answer(x, m.again(r.rid, k))
 		return
 	}
+	if m.life == lifeDying { // nothing will be sent again
+		m.answer(x, m.terminal(m.fate.condition))
+		return
+	}
 	if k.x != 0 {
 		m.fail(k.x, r.rid)
 	}

@@ -202,6 +202,7 @@ func (m *machine) forgetProved() {
 		return
 	}
 	for _, x := range m.replay.forget(low) {
+		m.dirty = true
 		m.answer(x, m.terminal(itemNotFound))
 	}
 	if m.bind.stage == bindAnswered && m.bind.rid <= m.replay.low {

@@ -51,6 +51,9 @@ func (m *machine) forward(s *slot) {
 	} else {
 		s.payload = nil
 	}
+	if s.streams.has(0) && !m.sm.on {
+		m.bind.forwarded(s)
+	}
 	s.stage = stageSent
 	m.e.forward = append(m.e.forward, f)
 }

@@ -67,8 +67,8 @@ func (m *machine) resumed(now time.Time, h uint32) effects {
 		return m.finish()
 	}
 	u, _ := m.replay.last()
-	if beyond(u, h) { // answered, and the server lacks it
-		m.streamOver(0, &fate{condition: itemNotFound}, "resumed behind what was answered")
+	if beyond(u, h) || m.bind.stage == bindAwaited { // answered, and the server lacks it; or the bind result is lost
+		m.streamOver(0, &fate{condition: itemNotFound}, "resumed with something missing")
 		return m.finish()
 	}
 	l.state = linkReady

@@ -267,3 +267,15 @@ func TestFailover_6_RecoverableErrorsAreChecked(t *testing.T) {
 		t.Error("type=error to a request whose place was taken without a record")
 	}
 }
+
+// Covers: XBOSH-019.
+func TestFailover_7_RepeatsOfASessionThatIsLost(t *testing.T) {
+	p := managedProbe(t)
+	p.deliver(0, "<m/>")
+	q := p.takeOver()
+	x := q.send(1002)
+	q.took(q.m.ended(q.clock, 0, cause{kind: causeLost}))
+	q.expect(x, "terminate item-not-found")
+	q.expect(q.send(1002), "terminate item-not-found")
+	q.expect(q.send(1003), "terminate item-not-found")
+}

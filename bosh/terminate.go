@@ -180,6 +180,12 @@ func (m *machine) streamOver(i int, f *fate, reason string) {
 	default:
 		m.life, m.fate = lifeDying, f
 		m.stop(f.condition, reason)
+		for rid := m.replay.low + 1; rid <= m.replay.high; rid++ { // nothing will be sent again
+			if k := m.replay.at(rid); k.x != 0 {
+				m.answer(k.x, m.terminal(f.condition))
+				k.x = 0
+			}
+		}
 	}
 }
 
