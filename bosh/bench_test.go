@@ -9,16 +9,46 @@ import (
 	"net/http/httptest"
 	"regexp"
 	"strings"
+	"sync"
+	"syscall"
 	"testing"
 	"time"
 
 	"stanzagate/internal/xmlframe"
-	"stanzagate/upstream"
 )
 
 // stub is a server that costs next to nothing: after the login it sends back what it gets.
 type stub struct {
-	ln net.Listener
+	ln    net.Listener
+	parks bool // keep connections open outside of Go's runtime after the login, so that they cost no memory
+
+	mu     sync.Mutex
+	parked []int // file descriptors
+}
+
+// setting is the gateway's `domain` setting that leads here.
+func (s *stub) setting() string { return "example.org=xmpp://" + s.ln.Addr().String() + "?tls=none" }
+
+// park keeps a connection open until the test ends.
+func (s *stub) park(t testing.TB, c net.Conn) {
+	raw, err := c.(*net.TCPConn).SyscallConn()
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	err = raw.Control(func(fd uintptr) {
+		kept, err := syscall.Dup(int(fd))
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.parked = append(s.parked, kept)
+	})
+	if err != nil {
+		t.Error(err)
+	}
 }
 
 func startStub(t testing.TB) *stub {
@@ -27,7 +57,7 @@ func startStub(t testing.TB) *stub {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &stub{ln}
+	s := &stub{ln: ln}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -36,12 +66,17 @@ func startStub(t testing.TB) *stub {
 			if err != nil {
 				return
 			}
-			go s.serve(c)
+			go s.serve(t, c)
 		}
 	}()
 	t.Cleanup(func() {
 		_ = ln.Close()
 		<-done
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		for _, fd := range s.parked {
+			_ = syscall.Close(fd)
+		}
 	})
 	return s
 }
@@ -54,7 +89,7 @@ const (
 
 var idAttr = regexp.MustCompile(` id='[^']*'`)
 
-func (s *stub) serve(c net.Conn) {
+func (s *stub) serve(t testing.TB, c net.Conn) {
 	defer c.Close()
 	buf := make([]byte, 64<<10)
 	answers := []string{stubHeader + stubFeatures, "<success xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>", stubHeader + stubBind, ""}
@@ -73,6 +108,10 @@ func (s *stub) serve(c net.Conn) {
 			return
 		}
 		if _, err := c.Write(out); err != nil {
+			return
+		}
+		if i == 3 && s.parks {
+			s.park(t, c)
 			return
 		}
 	}
@@ -147,11 +186,7 @@ func benchSession(tb testing.TB, h *Handler, hold string) (c *caller, sid string
 func benchHandler(tb testing.TB) *Handler {
 	tb.Helper()
 	s := startStub(tb)
-	d, err := upstream.NewDialer(upstream.Config{Domains: []string{"example.org=xmpp://" + s.ln.Addr().String() + "?tls=none"}})
-	if err != nil {
-		tb.Fatal(err)
-	}
-	h, err := New(Config{Dialer: d, Origins: anyOrigins(tb)})
+	h, err := New(Config{Dialer: newDialer(tb, s.setting()), Origins: anyOrigins(tb)})
 	if err != nil {
 		tb.Fatal(err)
 	}

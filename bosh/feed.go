@@ -22,7 +22,7 @@ type feed struct {
 	index   int
 	opening upstream.Opening
 
-	// set by run before it reports opened, immutable afterwards; read under mu until then
+	// set by open, immutable afterwards; read under s.mu until then
 	stream *upstream.Stream
 	domain string
 
@@ -52,17 +52,24 @@ func (s *session) openLocked(o opening) {
 	ctx, cancel := context.WithCancel(s.h.ctx)
 	f.cancel = cancel
 	s.goLocked(func() {
-		defer cancel()
-		f.run(ctx)
+		if f.open(ctx, cancel) {
+			f.run()
+		}
 	})
 }
 
-// run opens the stream and reads it to its end.
-func (f *feed) run(ctx context.Context) {
-	if !f.open(ctx) {
-		return
-	}
+// restAfter is the silence of a server after which the goroutine that reads from it is replaced; it may be twice that.
+const restAfter = 2 * time.Second
+
+// run reads the stream to its end.
+func (f *feed) run() {
 	for f.wanted() {
+		if !f.stream.Wait(restAfter) {
+			// A goroutine that has passed stanzas on has a stack of 8 KiB. While nothing comes a fresh one waits, in the
+			// 2 KiB that goroutines begin with.
+			f.s.goLocked(f.rest)
+			return
+		}
 		if err := f.receive(); err != nil {
 			f.end(err)
 			return
@@ -70,8 +77,15 @@ func (f *feed) run(ctx context.Context) {
 	}
 }
 
-// open reports false if there is nothing to read.
-func (f *feed) open(ctx context.Context) bool {
+// rest is run while there is nothing to read.
+func (f *feed) rest() {
+	f.stream.Park()
+	f.s.goLocked(f.run)
+}
+
+// open opens the stream. It reports false if there is nothing to read.
+func (f *feed) open(ctx context.Context, cancel context.CancelFunc) bool {
+	defer cancel()
 	s := f.s
 	st, err := s.h.cfg.Dialer.Open(ctx, f.opening)
 	s.mu.Lock()

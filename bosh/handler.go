@@ -21,7 +21,7 @@ type Handler struct {
 	machine  *machineConfig
 	registry *registry
 	decoders sync.Pool
-	waiters  sync.Pool
+	visits   sync.Pool
 	ctx      context.Context
 	cancel   context.CancelFunc // ends what still waits for servers
 
@@ -42,7 +42,7 @@ func New(cfg Config) (*Handler, error) {
 		return nil, err
 	}
 	h := &Handler{cfg: cfg, machine: cfg.machineConfig(), registry: newRegistry()}
-	h.waiters.New = newWaiter
+	h.visits.New = func() any { return &visit{waiter: waiter{done: make(chan struct{}, 1)}} }
 	h.decoders.New = func() any { return newDecoder(cfg.Limits) }
 	h.ctx, h.cancel = context.WithCancel(context.Background())
 	return h, nil
@@ -52,11 +52,26 @@ func New(cfg Config) (*Handler, error) {
 func (h *Handler) Sessions() int { return int(h.live.Load()) }
 
 // ServeHTTP answers one request. It panics with http.ErrAbortHandler to close a connection without an answer.
+//
+// Most requests spend most of their time in wait, so its frame and this one are kept small: then the stack of the goroutine
+// that net/http gave can shrink.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	p := h.cfg.Peers.Of(r)
-	permitted := h.cors(w.Header(), r, p)
-	v := visit{h: h, w: w, r: r, peer: p, control: http.NewResponseController(w)}
+	v := h.visits.Get().(*visit)
+	v.h, v.w, v.r = h, w, r
 	defer v.contain()
+	v.dispatch()
+	if v.session != nil && v.x != 0 {
+		v.finish(v.session.wait(r.Context(), &v.waiter))
+	}
+	*v = visit{waiter: waiter{done: v.done}}
+	h.visits.Put(v) // not after a panic: then nobody knows what still refers to it
+}
+
+// dispatch answers the request, or has the session answer it (waiter.x is not 0 then).
+func (v *visit) dispatch() {
+	h, w, r := v.h, v.w, v.r
+	v.peer, v.control = h.cfg.Peers.Of(r), *http.NewResponseController(w)
+	permitted := h.cors(w.Header(), r, v.peer)
 	switch {
 	case r.Method == http.MethodOptions:
 		h.preflight(w, permitted)
@@ -74,22 +89,24 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// visit is one HTTP request while it is being served.
+// visit is one HTTP request while it is being served. Pooled by Handler.
 type visit struct {
 	h       *Handler
 	w       http.ResponseWriter
 	r       *http.Request
 	peer    peer.Peer
-	control *http.ResponseController
+	control http.ResponseController
 	session *session // once it is known; nil for none
+	request *request // what is to be used again after the answer; nil for nothing
 	script  bool     // XEP-0252
 	begun   bool     // part of the answer may be out
+	waiter           // for the session's answer
 }
 
 // post serves one POST: a <body/> (XEP-0124 §6).
 func (v *visit) post() {
 	req := newRequest()
-	v.serve(req, v.h.receive(v.r, v.control, req))
+	v.serve(req, v.h.receive(v.r, &v.control, req))
 }
 
 // serve answers a request that has been read; err is what was wrong with it.
@@ -118,11 +135,13 @@ func (v *visit) serve(req *request, err error) {
 	if err != nil {
 		v.debug("request refused", err)
 		v.closeIfTooLarge(err)
-		v.answer(s.refuse(v.r.Context(), conditionOf(err)))
+		s.refuse(&v.waiter, conditionOf(err))
 		return
 	}
 	req.sid = s.sid
-	v.answer(s.serve(v.r.Context(), req))
+	if !s.serve(&v.waiter, req) {
+		v.request = req
+	}
 }
 
 // create serves a creation request (XEP-0124 §7.1).
@@ -180,7 +199,7 @@ func (v *visit) create(req *request, err error) {
 	}
 	v.session = s
 	h.cfg.Metrics.SessionStarted()
-	v.answer(s.create(v.r.Context(), req))
+	s.create(&v.waiter, req)
 }
 
 // unknown answers a request for a session that this replica does not have. BOSH-143: not a byte tells whether the sid or

@@ -13,16 +13,25 @@ import (
 // writeTimeout is how long a browser may take to fetch one response before its connection is given up.
 const writeTimeout = 30 * time.Second
 
-// answer carries out how the session ended the exchange.
-func (v *visit) answer(a answer, live bool) {
+// finish carries out how the session ended the exchange; there is nobody to answer if not live.
+func (v *visit) finish(live bool) {
+	v.recycle(live)
 	switch {
-	case !live || a.kind == answerNothing:
+	case !live || v.waiter.answer.kind == answerNothing:
 		// The browser is gone, or must not be answered here. An empty 200 would look like an answer to the rid.
 		panic(http.ErrAbortHandler)
-	case a.kind == answerUnavailable:
+	case v.waiter.answer.kind == answerUnavailable:
 		v.unavailable()
 	default:
-		v.respond(&a.response)
+		v.respond(&v.waiter.answer.response)
+	}
+}
+
+// recycle uses the request again if the answer means that the session has no more need of it.
+func (v *visit) recycle(live bool) {
+	a := &v.waiter.answer
+	if v.request != nil && live && a.kind == answerBody && !a.response.terminate && !a.response.failed && v.session.letsGo(v.request) {
+		v.request.recycle()
 	}
 }
 

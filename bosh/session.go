@@ -92,19 +92,17 @@ func (s *session) belongs(r *http.Request, p peer.Peer) bool {
 	return c != nil && sha256.Sum256(c.Raw) == s.cert
 }
 
-// waiter is a request that waits for its answer. Pooled by Handler.
+// waiter is a request that waits for its answer. It is part of a visit, and used again with it.
 type waiter struct {
 	x      exchange
-	answer answer
+	answer answer        // written before done is sent to
 	done   chan struct{} // capacity 1, so that the one who answers never waits; sent to once for each x
 }
 
-func newWaiter() any { return &waiter{done: make(chan struct{}, 1)} }
-
-// create begins the session with its first request. The result is that of serve.
-func (s *session) create(ctx context.Context, req *request) (answer, bool) {
+// create begins the session with its first request. The caller waits for the answer then.
+func (s *session) create(w *waiter, req *request) {
 	s.log(slog.LevelInfo, "bosh session started", "", slog.String("domain", req.to))
-	return s.exchange(ctx, nil, func(now time.Time, x exchange) effects {
+	s.exchange(w, func(now time.Time, x exchange) effects {
 		s.scope = bodyScope(req.lang)
 		s.authBy, s.keepBy = now.Add(s.h.cfg.AuthTimeout), now.Add(keepAlive)
 		var names []string
@@ -117,58 +115,71 @@ func (s *session) create(ctx context.Context, req *request) (answer, bool) {
 	})
 }
 
-// serve has the session answer a request. It reports false if the browser went away before there was an answer.
-func (s *session) serve(ctx context.Context, req *request) (answer, bool) {
-	return s.exchange(ctx, req, func(now time.Time, x exchange) effects { return s.m.request(now, x, req) })
+// serve has the session answer a request. The caller waits for the answer then. It reports whether the request is used
+// again already, before it is held: most requests are held most of the time.
+func (s *session) serve(w *waiter, req *request) (recycled bool) {
+	s.exchange(w, func(now time.Time, x exchange) effects { return s.m.request(now, x, req) })
+	if !s.letsGo(req) {
+		return false
+	}
+	req.recycle()
+	return true
 }
 
-// refuse has the session end because of a request that cannot be served.
-func (s *session) refuse(ctx context.Context, condition string) (answer, bool) {
-	return s.exchange(ctx, nil, func(now time.Time, x exchange) effects { return s.m.refused(now, x, condition) })
+// refuse has the session end because of a request that cannot be served. The caller waits for the answer then.
+func (s *session) refuse(w *waiter, condition string) {
+	s.exchange(w, func(now time.Time, x exchange) effects { return s.m.refused(now, x, condition) })
 }
 
-// exchange reports a request and waits for its answer. req is used again if it can be; nil to leave it alone.
-func (s *session) exchange(ctx context.Context, req *request, call func(time.Time, exchange) effects) (answer, bool) {
-	w := s.h.waiters.Get().(*waiter)
+// exchange reports a request, and does what it brings into the up lane.
+func (s *session) exchange(w *waiter, call func(time.Time, exchange) effects) {
 	if s.enter(w, call) {
 		s.work(true)
 	}
+}
+
+// wait waits for the answer. It reports false if the browser went away before there was one.
+func (s *session) wait(ctx context.Context, w *waiter) bool {
+	select {
+	case <-w.done: // Done allocates, so it is asked for only if there is need to wait
+		return true
+	default:
+	}
 	select {
 	case <-w.done:
-	default:
-		// Done allocates, so it is asked for only if there is need to wait.
-		select {
-		case <-w.done:
-		case <-ctx.Done():
-			if !s.leave(w) {
-				<-w.done // the answer was quicker; it may still reach the browser
-				break
-			}
-			s.h.waiters.Put(w)
-			return answer{}, false
-		}
+		return true
+	case <-ctx.Done():
 	}
-	a := w.answer
-	w.answer = answer{}
-	s.h.waiters.Put(w)
-	if req != nil && s.done(req, &a) {
-		req.recycle()
+	if s.leave(w) {
+		return false
 	}
-	return a, true
+	<-w.done // the answer was quicker; it may still reach the browser
+	return true
+}
+
+// letsGo reports whether nothing needs a request any more (see request): it has been forwarded if there was something to
+// forward, and a managed stream, where that may happen once more, has it for good.
+func (s *session) letsGo(req *request) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.over || s.m.win.sent < req.rid || s.h.machine.managed && s.m.win.answered < req.rid {
+		return false
+	}
+	return len(req.payload) == 0 || req.rid <= s.written
 }
 
 // enter reports a request to the machine. It reports whether the caller has to work (lane.go).
 func (s *session) enter(w *waiter, call func(time.Time, exchange) effects) (turn bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.last++
+	w.x = s.last
 	if s.over {
 		// It ended between the look-up and here: the same as if it had not been found.
-		w.answer = answer{kind: answerBody, response: response{terminate: true, condition: itemNotFound}}
+		w.answer.response = response{terminate: true, condition: itemNotFound}
 		w.done <- struct{}{}
 		return false
 	}
-	s.last++
-	w.x = s.last
 	s.waiting = append(s.waiting, w)
 	s.eventLocked(func(now time.Time) effects { return call(now, w.x) })
 	return s.turnLocked()
@@ -184,19 +195,6 @@ func (s *session) leave(w *waiter) bool {
 	s.eventLocked(func(now time.Time) effects { return s.m.gone(now, w.x) })
 	s.delegateLocked()
 	return true
-}
-
-// done reports whether nothing needs the request any more (see request).
-func (s *session) done(req *request, a *answer) bool {
-	if a.kind != answerBody || a.response.terminate || a.response.failed {
-		return false
-	}
-	if len(req.payload) == 0 {
-		return true
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return req.rid <= s.written || len(s.up) == 0 && !s.working
 }
 
 // takeLocked removes a request from those that wait; nil if it does not.
@@ -302,7 +300,7 @@ func (s *session) forgetLocked() {
 		s.timer.Stop()
 	}
 	for _, w := range s.waiting {
-		w.answer = answer{x: w.x, kind: answerUnavailable}
+		w.answer.kind = answerUnavailable
 		w.done <- struct{}{}
 	}
 	s.waiting = nil
@@ -328,7 +326,7 @@ func (s *session) crashLocked() {
 		return
 	}
 	for _, w := range s.waiting {
-		w.answer = answer{x: w.x, response: response{terminate: true, condition: internalServerError}}
+		w.answer.response = response{terminate: true, condition: internalServerError}
 		w.done <- struct{}{}
 	}
 	s.waiting = nil
