@@ -5,10 +5,12 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 
 	"golang.org/x/net/idna"
@@ -175,76 +177,61 @@ func orDefault(s, other string) string {
 	return s
 }
 
+// choose looks a value up among those of an option.
+//
 //nolint:funlen // one case per option
-func (d *Domain) setOption(key, value string) error {
+func choose[T any](key, value string, values map[string]T) (T, error) {
+	v, ok := values[value]
+	if !ok {
+		names := slices.Sorted(maps.Keys(values))
+		return v, fmt.Errorf("?%s=%s: want %s or %s", key, value, strings.Join(names[:len(names)-1], ", "), names[len(names)-1])
+	}
+	return v, nil
+}
+
+func (d *Domain) setOption(key, value string) (err error) {
 	switch key {
 	case "tls":
-		switch value {
-		case "required":
-			d.security = tlsRequired
-		case "optional":
-			d.security = tlsOptional
-		case "none":
-			d.security = tlsNone
-		default:
-			return fmt.Errorf("?tls=%s: want required, optional or none", value)
-		}
-	case "ca":
-		pem, err := os.ReadFile(value)
-		if err != nil {
-			return fmt.Errorf("?ca=: %w", err)
-		}
-		d.roots = x509.NewCertPool()
-		if !d.roots.AppendCertsFromPEM(pem) {
-			return fmt.Errorf("?ca=%s: holds no PEM certificate", value)
-		}
-	case "name":
-		name, err := Normalise(value)
-		if err != nil {
-			return fmt.Errorf("?name=%s: %w", value, err)
-		}
-		d.reference = name
+		d.security, err = choose(key, value, map[string]security{"required": tlsRequired, "optional": tlsOptional, "none": tlsNone})
 	case "proxy":
-		switch value {
-		case "off":
-			d.proxy = proxyOff
-		case "v1":
-			d.proxy = proxyV1
-		case "v2":
-			d.proxy = proxyV2
-		default:
-			return fmt.Errorf("?proxy=%s: want off, v1 or v2", value)
-		}
-	case "reauth":
-		switch value {
-		case "fast":
-			d.reauth = reauthFAST
-		case "password":
-			d.reauth = reauthPassword
-		case "external":
-			d.reauth = reauthExternal
-		default:
-			return fmt.Errorf("?reauth=%s: want fast, password or external", value)
-		}
-	case "reauth-ca":
-		pem, err := os.ReadFile(value)
-		if err != nil {
-			return fmt.Errorf("?reauth-ca=: %w", err)
-		}
-		if d.issuer, err = readAuthority(pem); err != nil {
-			return fmt.Errorf("?reauth-ca=%s: want a CA certificate and its key as PEM: %w", value, err)
-		}
+		d.proxy, err = choose(key, value, map[string]proxyVersion{"off": proxyOff, "v1": proxyV1, "v2": proxyV2})
 	case "plus":
-		switch value {
-		case "show":
-			d.noPlus = false
-		case "hide":
-			d.noPlus = true
-		default:
-			return fmt.Errorf("?plus=%s: want show or hide", value)
+		d.noPlus, err = choose(key, value, map[string]bool{"show": false, "hide": true})
+	case "reauth":
+		d.reauth, err = choose(key, value, map[string]reauth{"fast": reauthFAST, "password": reauthPassword, "external": reauthExternal})
+	case "ca":
+		return d.readRoots(value)
+	case "reauth-ca":
+		return d.readIssuer(value)
+	case "name":
+		if d.reference, err = Normalise(value); err != nil {
+			return fmt.Errorf("?name=%s: %w", value, err)
 		}
 	default:
 		return fmt.Errorf("option %q is unknown; %s", key, domainForms)
+	}
+	return err
+}
+
+func (d *Domain) readRoots(file string) error {
+	pem, err := os.ReadFile(file)
+	if err != nil {
+		return fmt.Errorf("?ca=: %w", err)
+	}
+	d.roots = x509.NewCertPool()
+	if !d.roots.AppendCertsFromPEM(pem) {
+		return fmt.Errorf("?ca=%s: holds no PEM certificate", file)
+	}
+	return nil
+}
+
+func (d *Domain) readIssuer(file string) error {
+	pem, err := os.ReadFile(file)
+	if err != nil {
+		return fmt.Errorf("?reauth-ca=: %w", err)
+	}
+	if d.issuer, err = readAuthority(pem); err != nil {
+		return fmt.Errorf("?reauth-ca=%s: want a CA certificate and its key as PEM: %w", file, err)
 	}
 	return nil
 }

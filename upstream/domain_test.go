@@ -36,7 +36,7 @@ func TestParseDomainRefusesWithRemedy(t *testing.T) {
 		"example.org=xmpp://h:99999":             "port",
 		"example.org=xmpp://h:0":                 "port",
 		"example.org=xmpp://h/path":              "not a server address",
-		"example.org=xmpp://h?tls=maybe":         "required, optional or none",
+		"example.org=xmpp://h?tls=maybe":         "none, optional or required",
 		"example.org=xmpps://h?tls=none":         "direct TLS",
 		"example.org=xmpp://h?ca=/nonexistent":   "no such file",
 		"example.org=xmpp://h?proxy=v3":          "off, v1 or v2",

@@ -23,7 +23,7 @@ func TestReauthSettings(t *testing.T) {
 		"?reauth=fast":     "",
 		"?reauth=password": "",
 		"?reauth=external&reauth-ca=" + authority.KeyFile(): "",
-		"?reauth=always":                              "want fast, password or external",
+		"?reauth=always":                              "want external, fast or password",
 		"?reauth=external":                            "belong together",
 		"?reauth-ca=" + authority.KeyFile():           "belong together",
 		"?reauth=external&reauth-ca=" + bad:           "CA certificate and its key",

@@ -153,6 +153,8 @@ type negotiation struct {
 	o   Opening
 	w   way
 	l   *link
+
+	offered features // the last ones that were read, for what they say beyond the login
 }
 
 func (n *negotiation) run(ctx context.Context) (xmlframe.Element, error) {
@@ -284,7 +286,8 @@ func (n *negotiation) features(tok xmlframe.Token) (xmlframe.Element, error) {
 			n.d.offers.remember(n.dom.Name, n.l.offer.fast)
 		}
 	}
-	return el, checkFeatures(readFeatures(el))
+	n.offered = readFeatures(el)
+	return el, checkFeatures(n.offered)
 }
 
 // checkFeatures refuses features that leave no way on: one is required that we do not know, and nothing else is there

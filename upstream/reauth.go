@@ -185,6 +185,7 @@ func (n *negotiation) resume(previous string, h uint32) (handled uint32, err err
 			}
 			return 0, e
 		case isFeatures(el): // after a login by SASL2 (XEP-0388 §3.6.1)
+			n.offered = readFeatures(el)
 		default:
 			return 0, n.broken(&fault{"bad-format", "unexpected element before <resumed/>"})
 		}

@@ -27,7 +27,8 @@ type resumption struct {
 type resumedLink struct {
 	*link
 	Resumed
-	token *token // in place of the old one; nil if that stays
+	token   *token   // in place of the old one; nil if that stays
+	offered features // of the new connection
 }
 
 // Resume resumes a session whose stream was opened elsewhere, from what State gave there. Of o only Client, Local and Owner
@@ -65,6 +66,7 @@ func (d *Dialer) Resume(ctx context.Context, stored []byte, o Opening) (*Stream,
 func (d *Dialer) adopted(r *resumption, l *resumedLink) *Stream {
 	s := newStream(d, r.dom, r.o, l.link, nil)
 	s.p = progress{begun: true, authenticated: true, bound: true, jid: r.st.JID}
+	s.p.learn(l.offered)
 	m := s.m
 	m.bare, m.agent, m.cred = r.st.Bare, Agent{ID: r.st.Agent, Slot: r.st.Slot}, r.id.cred
 	if l.token != nil {
@@ -158,7 +160,7 @@ func (d *Dialer) resumeOnce(ctx context.Context, r *resumption) (*resumedLink, e
 		}
 		return nil, err
 	}
-	l.greeting = nil
+	l.greeting, out.offered = nil, n.offered
 	return out, nil
 }
 

@@ -370,6 +370,35 @@ func TestTokenReplacedAtResumption(t *testing.T) {
 	_ = s.Cut()
 }
 
+// What the server takes and bears is known on the new connection too.
+//
+// Covers: UP-031.
+func TestLimitsAfterResumption(t *testing.T) {
+	for _, k := range classes(t) {
+		k.srv.SetFaults(xmpptest.Faults{PostAuth: fLimits})
+		d, x := managedDialer(t, Config{}, k.setting), newSession()
+		c := openWith(t, d, Opening{Managed: true, Owner: x.Owner})
+		c.bind(k.class)
+		state, err := c.State()
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = c.Cut()
+		s, _, err := d.Resume(within(t), state, Opening{Owner: x.Owner})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s.MaxBytes() != 10000 || s.Idle() != 840*time.Second {
+			t.Errorf("%s: %d bytes, %v", k.name, s.MaxBytes(), s.Idle())
+		}
+		k.srv.Session(juliet).Cut()
+		if ev := (&conn{t, s}).until(KindResumed); ev.Kind != KindResumed || s.MaxBytes() != 10000 {
+			t.Errorf("%s in place: %d bytes", k.name, s.MaxBytes())
+		}
+		_ = s.Cut()
+	}
+}
+
 // Features that follow a resumption, sooner or later, are nobody's business.
 //
 // Covers: UP-079.

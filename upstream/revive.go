@@ -108,6 +108,7 @@ func (s *Stream) continueOn(l *resumedLink) bool {
 		m.cred.token = l.token
 	}
 	s.link, m.down = l.link, false
+	s.p.learn(l.offered)
 	l.arm()
 	m.sm.acked = l.H
 	if notAfter(m.sm.sent, l.H) {

@@ -38,6 +38,7 @@ type Faults struct {
 	Continue     bool     // SASL2 wants a second factor
 	NoFeatures   bool     // none after SASL2 success
 	BareFailure  bool     // SASL2 failures without the namespace of conditions
+	PostAuth     string   // further features after authentication, raw XML
 	NoSASL2      bool     // it is not offered any more
 	NoTypes      bool     // nor are types of channel binding, whatever SASL2.Types says
 	FAST         []string // HT mechanisms in place of SASL2.FAST; nil for no change

@@ -66,7 +66,7 @@ func (c *Conn) Login() error {
 		sm = featSM
 	}
 	if !c.sasl2 || !c.srv.faults().NoFeatures {
-		c.SendFeatures(featBind + sm + c.srv.opt.PostAuth)
+		c.SendFeatures(featBind + sm + c.srv.opt.PostAuth + c.srv.faults().PostAuth)
 	}
 	for c.JID() == "" {
 		n, err := c.Read()
