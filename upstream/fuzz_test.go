@@ -118,3 +118,46 @@ func FuzzServerElements(f *testing.F) {
 		p.saw(el)
 	})
 }
+
+// A browser's login data, and a stored state, come from outside: whatever they hold, the account is a bare JID of the domain or
+// none, and a state that opens has what it needs.
+//
+// Covers: UP-104.
+func FuzzLoginAndState(f *testing.F) {
+	f.Add("PLAIN", "AGp1bGlldABzZWNyZXQ=", []byte(`{"v":1,"class":"fast","secret":"eA=="}`))
+	f.Add("SCRAM-SHA-1", "bixhPXgsbj1hPTJDYixyPXg=", []byte(`{"v":1,"class":"external"}`))
+	f.Add("OAUTHBEARER", "bixhPXVzZXJAZXhhbXBsZS5vcmcsAQ==", []byte(`{}`))
+	f.Fuzz(func(t *testing.T, mechanism, data string, stored []byte) {
+		a := attempt{mechanism: mechanism, data: data}
+		if bare := a.account("example.org"); bare != "" && (bareOf(bare) != bare || !strings.HasSuffix(bare, "@example.org")) {
+			t.Errorf("%q", bare)
+		}
+		st, cred, err := decodeState(stored, vault{})
+		switch {
+		case err != nil:
+		case st.Version != stateVersion, cred.class == ClassFAST && cred.token == nil, cred.class == ClassPassword && cred.password == "", cred.class == ClassNone:
+			t.Errorf("%+v %+v", st, cred)
+		}
+	})
+}
+
+// SASL2 elements of a server become classic ones that are well-formed, or nothing.
+//
+// Covers: UP-080.
+func FuzzTranslation(f *testing.F) {
+	f.Add([]byte("<failure xmlns='" + ns.SASL2 + "'><aborted xmlns='" + ns.SASL + "'/><text xml:lang='de'>&lt;</text></failure>"))
+	f.Add([]byte("<challenge xmlns='" + ns.SASL2 + "'>a<b/>&amp;c</challenge>"))
+	f.Add([]byte("<success xmlns='" + ns.SASL2 + "'><additional-data>&lt;</additional-data><token xmlns='" + ns.FAST + "' token='x'/></success>"))
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		el, err := xmlframe.Parse(raw, xmlframe.Limits{Depth: 64, Attributes: 64})
+		if err != nil || string(el.Space) != ns.SASL2 {
+			return
+		}
+		s := &Stream{dom: &Domain{Name: "example.org"}, link: &link{greeting: &greeting{}}, m: newManaged(Opening{}, true)}
+		s.m.login = &login{running: true, sasl2: true, asked: htNone}
+		ev, deliver, err := s.translated(el)
+		if err != nil || deliver && string(ev.Element.Space) != ns.SASL {
+			t.Errorf("%s\nbecame %s, %v", raw, ev.Element.Raw, err)
+		}
+	})
+}
