@@ -9,6 +9,9 @@ import (
 	"testing"
 	"testing/synctest"
 
+	ws "github.com/coder/websocket"
+
+	"stanzagate/internal/xmpptest"
 	"stanzagate/upstream"
 )
 
@@ -102,6 +105,41 @@ func TestWritesAreShared(t *testing.T) {
 			t.Errorf("the server heard %d of them", got)
 		}
 	})
+}
+
+// Over TLS waiting takes a buffer, and frames do not end where records do.
+func TestOverTLS(t *testing.T) {
+	ca := xmpptest.NewCA(t)
+	r := newRig(t, setup{tls: ca.Good("gateway.example")})
+	b := r.login("alice", "web")
+	var messages []string
+	for i := range 50 {
+		messages = append(messages, fmt.Sprintf(`<message xmlns="jabber:client" id="%d"><body>%s</body></message>`, i, strings.Repeat("x", i*i*7)))
+	}
+	var p []byte
+	for _, m := range messages {
+		p = append(p, masked(fin|opText, m)...)
+	}
+	go func() {
+		for len(p) > 0 {
+			n := min(len(p), 1000)
+			if _, err := b.conn.Write(p[:n]); err != nil {
+				return
+			}
+			p = p[n:]
+		}
+	}()
+	for i := range messages {
+		b.expect(fmt.Sprintf(`id="%d"`, i))
+	}
+	b.raw(masked(fin|opPing, "still there"))
+	if op, p, err := b.next(); err != nil || op != opPong || p != "still there" {
+		t.Errorf("ping: %d %q %v", op, p, err)
+	}
+	b.say(closeFromBrowser)
+	b.expectCloseElement()
+	b.closeWith(ws.StatusNormalClosure)
+	r.endsCleanly()
 }
 
 // A message that is cut in half does not hold up the one before it.

@@ -15,12 +15,16 @@
 //	ping.go      RFC 7395 §3.8; RFC 6455 §5.5.2             all that depends on time
 //	drain.go     RFC 7395 §3.6.1                            moving browsers away, shutting down
 //
+// Under them lie socket.go and outbox.go (the connection and what waits for it), hijack.go (what coder/websocket does) and
+// rest.go (what idle sessions cost).
+//
 // # Ownership
 //
 // A session has two goroutines: up reads the browser and writes to the server, down reads the server and writes to the
 // browser. Up owns the session: it is the only one that reads or closes the WebSocket, and it takes everything down at the
 // end. Whoever else wants an end (down, the timer, Drain) seals what goes to the browser and leaves the rest to up. One
-// timer per session, never touched by a message, looks after everything that depends on time.
+// timer per session, never touched by a message, looks after everything that depends on time. Up and down are roles: while
+// there is nothing to do, smaller goroutines stand in for them (rest.go).
 //
 // Nothing is written before it must be: what up has for the server, and what anybody has for the browser, leaves in one
 // write before the goroutine waits for more. So many elements share a system call when many are there, and none waits when

@@ -69,8 +69,10 @@ func (s *session) show(stream *upstream.Stream, el xmlframe.Element) {
 	default:
 		waiting = s.sock.out.element(el)
 	}
-	s.shown++
-	s.shownBytes += len(el.Raw)
+	if waiting > 0 {
+		s.shown++
+		s.shownBytes += len(el.Raw)
+	}
 	if waiting >= min(keepBytes, s.h.cfg.QueueBytes) {
 		s.beforeWaiting()
 	}

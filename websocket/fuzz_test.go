@@ -84,7 +84,7 @@ func newFuzzRig(tb testing.TB) *fuzzRig {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	fr.serve(true)
+	fr.serve(true, nil)
 	return fr
 }
 

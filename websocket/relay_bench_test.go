@@ -85,7 +85,7 @@ func echoRig(tb testing.TB, cfg Config) *rig {
 	if r.handler, err = New(cfg); err != nil {
 		tb.Fatal(err)
 	}
-	r.serve(false)
+	r.serve(false, nil)
 	return r
 }
 

@@ -2,6 +2,7 @@ package websocket
 
 import (
 	"context"
+	"crypto/tls"
 	"net"
 	"net/http"
 	"strings"
@@ -34,6 +35,7 @@ type setup struct {
 	upstream upstream.Config
 	origins  []string // nil: any
 	pipes    bool     // no sockets: for a synctest bubble
+	tls      *tls.Config
 }
 
 // newRig starts one over loopback TCP, or without sockets. It ends with the test.
@@ -69,11 +71,11 @@ func newRig(t testing.TB, s setup) *rig {
 	if r.handler, err = New(cfg); err != nil {
 		t.Fatal(err)
 	}
-	r.serve(s.pipes)
+	r.serve(s.pipes, s.tls)
 	return r
 }
 
-func (r *rig) serve(pipes bool) {
+func (r *rig) serve(pipes bool, secure *tls.Config) {
 	var ln net.Listener
 	if pipes {
 		mem := newMemoryListener()
@@ -91,6 +93,13 @@ func (r *rig) serve(pipes bool) {
 				r.t.Fatal(err)
 			}
 			return c
+		}
+	}
+	if secure != nil {
+		ln = tls.NewListener(ln, secure)
+		dial := r.dial
+		r.dial = func() net.Conn {
+			return tls.Client(dial(), &tls.Config{InsecureSkipVerify: true}) //nolint:gosec // the server's certificate is of no interest here
 		}
 	}
 	srv := &http.Server{Handler: r.handler, ReadHeaderTimeout: time.Minute}

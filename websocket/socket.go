@@ -31,13 +31,12 @@ type socket struct {
 	before func() // called before a read; flushes what the reading goroutine has gathered
 
 	// owned by the goroutine that reads
-	in   readbuf.Buffer
-	rerr error // why reading failed, if it did
+	in     readbuf.Buffer
+	rerr   error         // why reading failed, if it did
+	readBy time.Duration // the read deadline that fillWithin set; 0 for none
 
-	limit sync.Mutex // whoever changes the read deadline holds it
-	// guarded by limit
-	woken  bool          // the deadline is meant to stop up, and stays
-	readBy time.Duration // else it is what fillWithin set; 0 for none
+	limit sync.Mutex // held by who sets the read deadline
+	woken bool       // guarded by limit: the deadline is meant to stop the reader, and stays
 
 	lastRead, lastWrite atomic.Int64 // by now, for ping.go
 	closing             atomic.Bool  // Close has begun
