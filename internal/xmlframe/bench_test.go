@@ -12,7 +12,7 @@ var benchElements = []struct{ name, xml string }{
 	{"presence", presenceStanza},
 	{"16KiB", "<message xmlns='jabber:client'><body>" + strings.Repeat("wherefore art thou Romeo? ", 16*1024/26) + "</body></message>"},
 	{"Cyrillic16KiB", "<message xmlns='jabber:client'><body>" + strings.Repeat("зачем же ты Ромео? ", 16*1024/34) + "</body></message>"},
-	{"attributes", "<a" + manyAttrs(40) + "/>"},
+	{"attributes", "<a" + lengthening(40) + "/>"},
 	{"prefixes", manyPrefixes(12)},
 }
 

@@ -1,6 +1,9 @@
 package xmlframe
 
-import "slices"
+import (
+	"hash/maphash"
+	"slices"
+)
 
 // bindings are the namespace declarations in force inside a token, innermost last. Names and values are offsets in the
 // token, except for values that had to be decoded: these are kept in decoded.
@@ -13,14 +16,20 @@ type bindings struct {
 type binding struct {
 	prefix          name // without colon; empty for the default namespace
 	value, valueEnd uint32
-	escaped         bool  // the value is in decoded
-	outer           space // with an index: the declaration that this one hides; spaceNone if there is none
+	escaped         bool   // the value is in decoded
+	outer           space  // with an index: the declaration that this one hides; spaceNone if there is none
+	hash            uint64 // of a prefix's value: it may be long, and two attributes need few bytes to have it compared
 }
 
 // manyBindings is the number from which on an index is kept, lest a hostile element make every look-up a long search.
 const manyBindings = 16
 
 func (d *bindings) reset() { d.list, d.decoded, d.index = d.list[:0], d.decoded[:0], nil }
+
+var hashSeed = maphash.MakeSeed()
+
+// hashBytes hashes names that a hostile peer chose.
+func hashBytes(b []byte) uint64 { return maphash.Bytes(hashSeed, b) }
 
 // put adds the declaration that attribute a makes of prefix.
 func (d *bindings) put(b []byte, a *attr, prefix name) space {

@@ -54,13 +54,13 @@ var accepted = []struct{ name, xml string }{
 	{"same namespace, other local name", `<a xmlns:p='urn:p' xmlns:q='urn:p' p:x='' q:y=''/>`},
 	{"same local name, other namespace", `<a xmlns:p='urn:p' xmlns:q='urn:q' p:x='' q:x='' x=''/>`},
 	{"default namespace is none of attributes", `<a xmlns='urn:p' xmlns:p='urn:p' p:x='' x=''/>`},
-	{"many attributes", "<a" + manyAttrs(100) + "/>"},
+	{"many attributes", "<a" + lengthening(100) + "/>"},
 	{"many prefixes", manyPrefixes(40)},
 	{"deep", strings.Repeat("<a>", 300) + strings.Repeat("</a>", 300)},
 	{"long text", "<a>" + strings.Repeat("wherefore art thou ", 500) + "</a>"},
 }
 
-func manyAttrs(n int) string {
+func lengthening(n int) string {
 	var t strings.Builder
 	for i := range n {
 		t.WriteString(" a" + strings.Repeat("b", i) + "='x'")
@@ -128,8 +128,8 @@ var refused = []struct {
 	{"duplicate by outer namespace", `<b xmlns:p='u'><a xmlns:q='u' p:x='' q:x=''/></b>`, NotWellFormed},
 	{"duplicate declaration", `<a xmlns:p='u' xmlns:p='u'/>`, NotWellFormed},
 	{"duplicate default", `<a xmlns='u' xmlns='v'/>`, NotWellFormed},
-	{"duplicate of many", `<a` + manyAttrs(100) + ` abbb=''/>`, NotWellFormed},
-	{"duplicate by namespace of many", `<a xmlns:p='u' xmlns:q='u' p:x=''` + manyAttrs(100) + ` q:x=''/>`, NotWellFormed},
+	{"duplicate of many", `<a` + lengthening(100) + ` abbb=''/>`, NotWellFormed},
+	{"duplicate by namespace of many", `<a xmlns:p='u' xmlns:q='u' p:x=''` + lengthening(100) + ` q:x=''/>`, NotWellFormed},
 	{"section end in text", `<a>]]></a>`, NotWellFormed},
 	{"section end in text behind brackets", `<a>]]]></a>`, NotWellFormed},
 	{"section end behind a section", `<a><![CDATA[x]]>]]></a>`, NotWellFormed},

@@ -35,7 +35,8 @@ const (
 
 // machine checks one element, or one start tag, in the bytes it is given, and can stop behind any byte and go on when
 // there are more. All offsets count from the token's '<', so the bytes may move in between. It works without recursion:
-// open elements are on its own stack. Only the end of a name and an unfinished UTF-8 sequence are looked at again.
+// open elements are on its own stack. Nothing that has been examined is looked at again because the input ended there,
+// except for a character, a name or one of XML's keywords that was cut in two.
 //
 // A Scanner borrows a machine while a token is unfinished; idle streams hold none.
 type machine struct {
@@ -185,8 +186,13 @@ func (m *machine) text(b []byte, i int) (int, bool) {
 			}
 			return m.markup(b, i)
 		case c == '&':
-			m.state, m.back = refStart, inText
-			return i + 1, true
+			i++
+			n := predefined(b, i)
+			if n == 0 {
+				m.state, m.back = refStart, inText
+				return i, true
+			}
+			i += n
 		case c == '>' && b[i-1] == ']' && b[i-2] == ']': // an element's text has a start tag in front of it
 			return m.fail(i, faultCDATAEnd)
 		case c == '>' || isSpace(c):

@@ -76,18 +76,15 @@ func (m *machine) declareDefault(b []byte, a *attr) (space, *Error) {
 
 // declare takes an attribute xmlns:prefix (XML Names §2.2, §3).
 func (m *machine) declare(b []byte, a *attr) *Error {
-	switch prefix := a.local(b); string(prefix) {
-	case "xmlns":
+	where := m.bindings.put(b, a, name{at: a.colon + 1, end: a.end})
+	prefix, value := a.local(b), m.bindings.value(b, where)
+	switch {
+	case string(prefix) == "xmlns" || string(value) == xmlnsSpace || (string(prefix) == "xml") != (string(value) == xmlSpace):
 		return faultReserved
-	default:
-		value := m.bindings.value(b, m.bindings.put(b, a, name{at: a.colon + 1, end: a.end}))
-		switch {
-		case (string(prefix) == "xml") != (string(value) == xmlSpace) || string(value) == xmlnsSpace:
-			return faultReserved
-		case len(value) == 0:
-			return faultEmptySpace
-		}
+	case len(value) == 0:
+		return faultEmptySpace
 	}
+	m.bindings.list[where].hash = hashBytes(value)
 	return nil
 }
 
@@ -145,5 +142,18 @@ func (m *machine) spaceName(b []byte, where space) []byte {
 	case where == spaceDefault:
 		return m.root.unprefixed
 	}
-	return m.root.prefixed[spaceRoot-where]
+	return m.root.prefixed[spaceRoot-where].name
 }
+
+// spaceHash returns the hash of the namespace name that a prefix was declared for at where.
+func (m *machine) spaceHash(where space) uint64 {
+	switch {
+	case where >= 0:
+		return m.bindings.list[where].hash
+	case where == spaceXML:
+		return xmlSpaceHash
+	}
+	return m.root.prefixed[spaceRoot-where].hash
+}
+
+var xmlSpaceHash = hashBytes([]byte(xmlSpace))

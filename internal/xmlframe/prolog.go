@@ -10,7 +10,7 @@ var (
 	doctypeStart  = []byte("<!DOCTYPE")
 )
 
-// maxDecl bounds an XML declaration. Longer than this it can only be white space.
+// maxDecl bounds an XML declaration, in bytes. A serious one has about 60.
 const maxDecl = 256
 
 // startsWith reports whether b begins with want; partly if b is too short to tell.

@@ -19,6 +19,23 @@ func entity(name []byte) (byte, bool) {
 	return 0, false
 }
 
+// predefined returns the length of the reference to a predefined entity behind an '&'; 0 if b[i:] is something else, or
+// not all there.
+func predefined(b []byte, i int) int {
+	switch rest := b[i:min(i+5, len(b))]; {
+	case len(rest) < 3:
+	case string(rest[:3]) == "lt;", string(rest[:3]) == "gt;":
+		return 3
+	case len(rest) < 4:
+	case string(rest[:4]) == "amp;":
+		return 4
+	case len(rest) < 5:
+	case string(rest) == "apos;", string(rest) == "quot;":
+		return 5
+	}
+	return 0
+}
+
 // reference goes through an entity or character reference, behind its '&'.
 func (m *machine) reference(b []byte, i int) (int, bool) {
 	for ; i < len(b); i++ {

@@ -69,9 +69,9 @@ func (s *Scanner) Scope() *Scope {
 }
 
 // Next looks for the next token at the start of buf. It returns how many bytes of buf the caller may drop, and never
-// looks at a byte of an unfinished token twice: with More (consumed counts only white space and the XML declaration in
-// front of the token) call again with the remaining bytes, at any address, and more behind them.
-// Errors are *Error; after one the Scanner must be Reset.
+// looks at a byte of an unfinished token twice, a character or keyword cut in two excepted: with More (consumed counts
+// only white space and the XML declaration in front of the token) call again with the remaining bytes, at any address,
+// and more behind them. Errors are *Error; after one the Scanner must be Reset.
 //
 // White space around elements is passed over. An XML declaration is accepted at the very start, and in Rooted mode a byte
 // order mark before it (BOSH-029); a message that stands alone begins with '<' (RFC 7395 §3.3.3). The root of an empty

@@ -9,14 +9,20 @@ import (
 type inherits struct {
 	scope      Scope
 	unprefixed []byte         // scope.Default
-	prefixed   [][]byte       // the namespaces of scope.Prefixes
+	prefixed   []prefixSpace  // the namespaces of scope.Prefixes
 	index      map[string]int // of scope.Prefixes, once there are many
 }
 
+type prefixSpace struct {
+	name []byte
+	hash uint64
+}
+
 func newInherits(s Scope) *inherits {
-	r := &inherits{scope: s, unprefixed: []byte(s.Default), prefixed: make([][]byte, len(s.Prefixes))}
+	r := &inherits{scope: s, unprefixed: []byte(s.Default), prefixed: make([]prefixSpace, len(s.Prefixes))}
 	for i, p := range s.Prefixes {
-		r.prefixed[i] = []byte(p.Space)
+		name := []byte(p.Space)
+		r.prefixed[i] = prefixSpace{name, hashBytes(name)}
 	}
 	if len(s.Prefixes) > manyBindings {
 		r.index = make(map[string]int, len(s.Prefixes))

@@ -84,7 +84,8 @@ func (m *machine) forget(b []byte, n int, defaults bool) {
 	}
 }
 
-// plainAttrs takes the usual attributes at once: ASCII names, values of ASCII without references, a blank between them. It returns where something else begins, with the state that goes with it.
+// plainAttrs takes the usual attributes at once: ASCII names, values of ASCII without references, a blank between them. It
+// returns where something else begins, with the state that goes with it.
 func (m *machine) plainAttrs(b []byte, i int) int {
 	for i <= len(b)-8 && len(m.attrs) < m.limits.Attributes {
 		n, colon := i+lowers(word(b, i)), 0
@@ -197,8 +198,13 @@ func (m *machine) value(b []byte, i int, a *attr) (int, bool) {
 			return i + 1, true
 		case c == '&':
 			a.escaped = true
-			m.state, m.back = refStart, attrValue
-			return i + 1, true
+			i++
+			n := predefined(b, i)
+			if n == 0 {
+				m.state, m.back = refStart, attrValue
+				return i, true
+			}
+			i += n
 		case c == '<':
 			return m.fail(i, faultLess)
 		case isSpace(c):
