@@ -24,7 +24,8 @@ import "time"
 //	acked(now, h)                  the server has handled h stanzas (XEP-0198 <a/>); never called on unmanaged streams
 //	ackRequested(now)              the server sent <r/>
 //	enabled(now, resumable)        the server answered <enable/>. Before the bind result is delivered: the first element
-//	                               without stanza on stream 0 after enabled counts as the bind result
+//	                               without stanza on stream 0 after enabled counts as the bind result. It is delivered at
+//	                               once, since no server sends it again
 //	saved(now, n, ok)              record n is in the store; !ok: refused, this replica is not the owner (any more)
 //	resumed(now, h)                the upstream stream was resumed (in place or after a takeover) with
 //	                               <resume h=resumeFrom()/>; the server had handled h stanzas. Forwardings that were

@@ -344,6 +344,8 @@ func TestFailover_12_StoreThatForgot(t *testing.T) {
 	q.ended("item-not-found")
 }
 
+// The period counts from the last response, so a repeat that brings the session to another replica starts it again.
+//
 // Covers: BOSH-103.
 func TestFailover_5_PauseSurvivesTheReplica(t *testing.T) {
 	p := managedProbe(t)
@@ -351,9 +353,16 @@ func TestFailover_5_PauseSurvivesTheReplica(t *testing.T) {
 	p.pass(60 * time.Second)
 	q := p.takeOver()
 	q.resume(0)
-	q.pass(39 * time.Second)
+	q.expect(q.send(1003, pausing(100)), "empty")
+	q.pass(99 * time.Second)
 	q.alive()
-	q.pass(2 * time.Second)
+	q.pass(time.Second)
+	q.ended("")
+
+	q = p.takeOver()
+	q.resume(0)
+	q.send(1004, pausing(0))
+	q.pass(time.Second)
 	q.ended("")
 }
 

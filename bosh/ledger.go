@@ -23,16 +23,17 @@ const recordMargin = 60 * time.Second
 // ledger is the content of a record (failover-design 5): which rids are answered, how many stanzas had gone up and down
 // with each, and the little else that cannot be learned again.
 type ledger struct {
-	low   uint64 // rA: the browser surely has the responses up to here
-	u, d  uint32 // stanzas up and down at low
-	rids  []rung // low+1 and up: rL is low+len(rids)
-	csi   csiState
-	keyed bool
-	key   [20]byte // keyState.next
-	pause int64    // Unix time at which a pause ends; 0: none
-	base  uint64   // above rL: the server has the requests up to here, and has not counted them; 0: none
-	bound uint64   // the rid whose response holds the bind result; 0: not kept any more
-	bind  []byte   // the bind result
+	low    uint64 // rA: the browser surely has the responses up to here
+	u, d   uint32 // stanzas up and down at low
+	rids   []rung // low+1 and up: rL is low+len(rids)
+	csi    csiState
+	keyed  bool
+	key    [20]byte // keyState.next
+	paused bool
+	pause  int    // seconds of the pause in force
+	base   uint64 // above rL: the server has the requests up to here, and has not counted them; 0: none
+	bound  uint64 // the rid whose response holds the bind result; 0: not kept any more
+	bind   []byte // the bind result
 }
 
 // rung is one answered rid of a ledger.
@@ -66,7 +67,7 @@ func (l *ledger) append(b []byte) []byte {
 		b = append(b, " k="...)
 		b = hex.AppendEncode(b, l.key[:])
 	}
-	if l.pause != 0 {
+	if l.paused {
 		b = append(b, " p="...)
 		b = strconv.AppendUint(b, uint64(l.pause), 36)
 	}
@@ -132,8 +133,8 @@ func (l *ledger) field(f string) (err error) {
 		_, err = hex.Decode(l.key[:], []byte(value))
 	case "p":
 		var n uint64
-		n, err = strconv.ParseUint(value, 36, 62)
-		l.pause = int64(n)
+		n, err = strconv.ParseUint(value, 36, 16)
+		l.paused, l.pause = true, int(n)
 	case "n":
 		l.base, err = strconv.ParseUint(value, 36, 53)
 	case "r":

@@ -13,7 +13,7 @@ func exampleLedgers() []ledger {
 		{low: 1000, u: 7, d: 9},
 		{low: 1<<53 - 10, u: 1<<32 - 1, d: 1<<32 - 1, rids: []rung{{u: 1}, {}, {d: 1<<32 - 1}}},
 		{low: 5, rids: []rung{{u: 3, d: 4, key: 1<<64 - 1}}, keyed: true, key: [20]byte{1, 2, 255}},
-		{low: 5, rids: []rung{{}, {}}, csi: csiInactive, pause: 1_234_567_890, base: 9, bound: 7, bind: []byte("<iq>ü \x00</iq>")},
+		{low: 5, rids: []rung{{}, {}}, csi: csiInactive, paused: true, pause: 120, base: 9, bound: 7, bind: []byte("<iq>ü \x00</iq>")},
 	}
 }
 

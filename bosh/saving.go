@@ -96,7 +96,7 @@ func (m *machine) book() {
 		u, d = k.u, k.d
 	}
 	if m.idle.paused {
-		l.pause = m.epoch.Add(m.now + m.idle.pause).Unix()
+		l.paused, l.pause = true, int(m.idle.pause/time.Second)
 	}
 	if m.bind.request > p.high {
 		l.base = m.bind.request

@@ -24,10 +24,8 @@ func restoreMachine(now time.Time, config *machineConfig, sid string, names []st
 	m.keys = keyState{on: l.keyed, next: l.key, answered: l.key}
 	m.acks.proved = l.low
 	m.refillable(l)
-	if l.pause != 0 {
-		// Never less than the normal time: clocks differ, and somebody has just come back.
-		left := time.Unix(l.pause, 0).Sub(now)
-		m.idle.request(true, max(set.inactivity, min(left, set.maxpause)))
+	if l.paused {
+		m.idle.request(true, min(seconds(l.pause), set.maxpause))
 	}
 	m.begin(now)
 	return m, m.finish(), nil
