@@ -3,8 +3,6 @@ package xmlframe
 import "slices"
 
 // startTag goes through a start tag. Each part falls through to the next while there is input.
-//
-//nolint:funlen // the states of one tag in their order; a call between them would cost more than what it does
 func (m *machine) startTag(b []byte, i int) (int, bool) {
 	var ok bool
 	for i < len(b) {
