@@ -25,6 +25,9 @@ type Config struct {
 	RequireTLS bool   // refuse sessions in the clear, loopback excepted (XEP-0124 §19.1); see peer.Peer.Secure
 	SecureURI  string // https URI of this endpoint that refused browsers are told; "" for none
 
+	// SameAddress keeps a session to the client address that created it (BOSH-183). Mobile browsers change theirs.
+	SameAddress bool
+
 	Limits     xmlframe.Limits // of one stanza from the browser
 	BodyBytes  int             // of one request, after decompression
 	QueueBytes int             // waiting per session and direction

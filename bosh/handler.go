@@ -129,7 +129,7 @@ func (v *visit) serve(req *request, err error) {
 	v.session = s
 	if !s.belongs(v.r, v.peer) {
 		// BOSH-177: whoever asks is not told anything, and the session is none the worse for it.
-		v.debug("request without the session's TLS", nil)
+		v.debug("request without the session's TLS or address", nil)
 		panic(http.ErrAbortHandler)
 	}
 	if err != nil {

@@ -80,9 +80,9 @@ func certificate(r *http.Request) *x509.Certificate {
 }
 
 // belongs reports whether a request may be one of this session: XEP-0124 §19.1, what began with TLS, and with a
-// certificate, goes on with them.
+// certificate, goes on with them; so it does with its address if the operator wants that.
 func (s *session) belongs(r *http.Request, p peer.Peer) bool {
-	if s.secure && !p.Secure {
+	if s.secure && !p.Secure || s.h.cfg.SameAddress && p.Addr.Addr() != s.client.Addr() {
 		return false
 	}
 	if s.cert == ([sha256.Size]byte{}) {

@@ -110,6 +110,25 @@ func TestSecureSessionsStaySecure(t *testing.T) {
 	}
 }
 
+// Covers: BOSH-183.
+func TestSameAddress(t *testing.T) {
+	peers, err := peer.NewResolver([]string{"127.0.0.1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, bind := range []bool{false, true} {
+		r := newRig(t, xmpptest.Options{}, Config{Peers: peers, SameAddress: bind})
+		b := &browser{rig: r, rid: 1000}
+		b.sid = r.post(nil, b.createBody(defaultAttrs), "X-Forwarded-For: 192.0.2.1").attr("sid")
+		if out := r.post(nil, b.at(b.rid+1, "pause='1'", ""), "X-Forwarded-For: 192.0.2.2"); (out.err != nil) != bind {
+			t.Errorf("bound %v: another address got %v %s", bind, out.err, out.raw)
+		}
+		if out := r.post(nil, b.at(b.rid+1, "pause='1'", ""), "X-Forwarded-For: 192.0.2.1"); out.err != nil || out.attr("type") != "" {
+			t.Errorf("bound %v: the session is harmed: %v %s", bind, out.err, out.raw)
+		}
+	}
+}
+
 // A browser that only says that it uses TLS does not.
 //
 // Covers: BOSH-178.

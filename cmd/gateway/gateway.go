@@ -117,7 +117,7 @@ func (g *gateway) newHandlers(origins origin.Policy) error {
 		Limits: limits, BodyBytes: s.Limit.BodyBytes, QueueBytes: s.Limit.QueueBytes,
 		BodyTimeout: s.Limit.BodyTimeout, AuthTimeout: s.Limit.AuthTimeout,
 		Wait: s.BOSH.Wait, Inactivity: s.BOSH.Inactivity, MaxPause: maxPause, Polling: s.BOSH.Polling,
-		Hold: s.BOSH.Hold, ScriptSyntax: s.BOSH.ScriptSyntax, Keys: s.BOSH.Keys, Streams: s.BOSH.Streams,
+		Hold: s.BOSH.Hold, ScriptSyntax: s.BOSH.ScriptSyntax, Keys: s.BOSH.Keys, Streams: s.BOSH.Streams, SameAddress: s.BOSH.SameAddress,
 		Log: g.log.With(slog.String("transport", "bosh")), Metrics: g.metrics.bosh,
 	})
 	if err != nil {

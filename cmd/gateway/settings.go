@@ -85,6 +85,7 @@ type boshSettings struct {
 	ScriptSyntax  bool          `name:"script-syntax" default:"false" help:"Alternative script syntax (XEP-0252)."`
 	Keys          bool          `name:"keys" default:"true" help:"Key sequences (XEP-0124 section 15)."`
 	Streams       int           `name:"streams" default:"4" help:"Streams per session; 1: not offered."`
+	SameAddress   bool          `name:"same-address" default:"false" help:"Keep sessions to the address that created them; mobile browsers change theirs."`
 	DefaultDomain string        `name:"default-domain" help:"Domain of browsers that name none."`
 }
 
