@@ -179,7 +179,6 @@ func orDefault(s, other string) string {
 
 // choose looks a value up among those of an option.
 //
-//nolint:funlen // one case per option
 func choose[T any](key, value string, values map[string]T) (T, error) {
 	v, ok := values[value]
 	if !ok {
