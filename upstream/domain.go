@@ -178,7 +178,6 @@ func orDefault(s, other string) string {
 }
 
 // choose looks a value up among those of an option.
-//
 func choose[T any](key, value string, values map[string]T) (T, error) {
 	v, ok := values[value]
 	if !ok {
