@@ -63,7 +63,7 @@ sentinel failover-timeout %[3]s 5000
 		return err == nil && strings.Contains(info, "master_link_status:up")
 	})
 	s.Sentinel.Start(t)
-	t.Cleanup(s.Sentinel.Kill)
+	t.Cleanup(func() { s.Sentinel.Kill() })
 	Until(t, "Sentinel", func() bool {
 		info, err := s.Sentinel.Command("INFO sentinel")
 		return err == nil && strings.Contains(info, "slaves=1")

@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -20,10 +19,10 @@ type Server struct {
 	Port int
 	Dir  string
 
+	*Process // nil before Start
+
 	program string
 	args    []string
-	cmd     *exec.Cmd
-	done    chan struct{} // closed when cmd has ended
 }
 
 // Addr is where it listens.
@@ -37,7 +36,7 @@ func StartRedis(t testing.TB, args ...string) *Server {
 	s := &Server{Port: FreePort(t), Dir: t.TempDir(), program: "redis-server"}
 	s.args = append([]string{"--port", strconv.Itoa(s.Port), "--bind", "127.0.0.1", "--dir", s.Dir, "--save", "", "--appendonly", "no"}, args...)
 	s.Start(t)
-	t.Cleanup(s.Kill)
+	t.Cleanup(func() { s.Kill() })
 	return s
 }
 
@@ -77,40 +76,19 @@ func (s *Server) Start(t testing.TB) {
 		t.Fatal(err)
 	}
 	defer log.Close()
-	s.cmd = exec.Command(s.program, s.args...)
-	s.cmd.Stdout, s.cmd.Stderr, s.cmd.Dir = log, log, s.Dir
-	// A test that is killed takes its servers with it.
-	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
-	s.done = make(chan struct{})
-	started := make(chan error, 1)
-	go start(s.cmd, started, s.done)
-	if err := <-started; err != nil {
-		t.Fatal(err)
-	}
+	cmd := exec.Command(s.program, s.args...)
+	cmd.Stdout, cmd.Stderr, cmd.Dir = log, log, s.Dir
+	s.Process = StartProcess(t, cmd)
 	var answer string
 	Until(t, s.program, func() bool {
 		answer, err = s.Command("PING")
-		select {
-		case <-s.done:
+		if s.Ended() {
 			text, _ := os.ReadFile(filepath.Join(s.Dir, "log"))
 			t.Fatalf("%s ended:\n%s", s.program, text)
-		default:
 		}
 		return err == nil && answer == "+PONG"
 	})
 }
-
-// Kill is kill -9. It returns when the process is gone.
-func (s *Server) Kill() {
-	_ = s.cmd.Process.Kill() // it may be gone
-	<-s.done
-}
-
-// Freeze stops it in the middle of whatever it does; Thaw lets it go on.
-func (s *Server) Freeze() { _ = s.cmd.Process.Signal(syscall.SIGSTOP) }
-
-// Thaw undoes Freeze.
-func (s *Server) Thaw() { _ = s.cmd.Process.Signal(syscall.SIGCONT) }
 
 // commandTimeout bounds one Command.
 const commandTimeout = 2 * time.Second

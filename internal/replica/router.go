@@ -1,0 +1,218 @@
+package replica
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"net/http"
+	"time"
+
+	"stanzagate/internal/peer"
+	"stanzagate/sessionstore"
+)
+
+// Sessions are those that a transport has on this replica.
+type Sessions interface {
+	// Has reports whether the session is here.
+	Has(key sessionstore.Key) bool
+	// Adopt takes a session that this replica has just claimed. Has must report it when Adopt returns, which it does at
+	// once: the transport goes on with the session on its own time.
+	Adopt(key sessionstore.Key, claimed sessionstore.Claimed)
+}
+
+// RouterConfig is what a Router needs to know.
+type RouterConfig struct {
+	Store    sessionstore.Store
+	Client   *Client // nil: requests are not handed on (no key)
+	Sessions Sessions
+	// Draining reports whether this replica takes no sessions any more; nil: never.
+	Draining func() bool
+}
+
+// Router brings requests to the owner of their session (failover-design 7.1). Safe for concurrent use.
+type Router struct {
+	cfg    RouterConfig // immutable
+	owners owners
+	locks  keyLock
+}
+
+// NewRouter makes a Router.
+func NewRouter(cfg RouterConfig) *Router {
+	if cfg.Draining == nil {
+		cfg.Draining = func() bool { return false }
+	}
+	return &Router{cfg: cfg}
+}
+
+// Request is one of a browser, for a session that this replica does not have.
+type Request struct {
+	W    http.ResponseWriter
+	R    *http.Request
+	Peer peer.Peer
+	Body []byte // as R.Header describes it
+	// Keys are the names that the session's record may have, most likely first (seal.Keys.RecordKeys).
+	Keys []sessionstore.Key
+}
+
+// Result says what Route did.
+type Result uint8
+
+// Results.
+const (
+	Done        Result = iota // the owner has answered
+	Here                      // the session is on this replica now; the request is still to be served
+	NoSession                 // nobody has it, and nobody can go on with it
+	Unavailable               // no answer can be had now: 503, so that the browser repeats the request
+	Abort                     // the connection to the browser has to be closed without (more of) an answer
+)
+
+const (
+	// patience is how long a request waits for its owner to be found or to lose its lease, before the browser is asked to
+	// repeat it. Longer than a lease.
+	patience = 6 * time.Second
+	// forceAfter is for how long an owner that lives in the store has to be unreachable before its sessions are taken.
+	forceAfter = 5 * time.Second
+	retryPause = 150 * time.Millisecond // and up to half of it more, so that many do not ask at once
+)
+
+// Route hands a request on to the owner of its session, or takes the session over. The key of the session is returned with
+// Here.
+func (rt *Router) Route(req Request) (Result, sessionstore.Key) {
+	ctx := req.R.Context()
+	for _, key := range req.Keys {
+		if owner, ok := rt.owners.find(key); ok && rt.cfg.Client != nil {
+			switch rt.relay(&req, key, owner) {
+			case Answered:
+				return Done, ""
+			case Aborted, Broken, Gone:
+				return Abort, ""
+			default:
+				rt.owners.forget(key)
+			}
+		}
+	}
+	deadline := time.Now().Add(patience)
+	var know knowledge
+	for {
+		result, key, final := rt.try(ctx, &req, &know)
+		if final {
+			return result, key
+		}
+		if time.Now().After(deadline) {
+			return Unavailable, ""
+		}
+		select {
+		case <-ctx.Done():
+			return Abort, ""
+		case <-time.After(retryPause + rand.N(retryPause/2)):
+		}
+	}
+}
+
+// knowledge is what the tries for one request have taught.
+type knowledge struct {
+	dead  string // an incarnation that surely is no more
+	stuck string // one that does not answer
+}
+
+// try asks the store once and acts on the answer. Not final: it is worth another try.
+func (rt *Router) try(ctx context.Context, req *Request, know *knowledge) (result Result, key sessionstore.Key, final bool) {
+	for {
+		key, owner, err := rt.acquire(ctx, req, know)
+		switch {
+		case ctx.Err() != nil:
+			return Abort, "", true
+		case errors.Is(err, sessionstore.ErrNotFound):
+			return NoSession, "", true
+		case errors.Is(err, sessionstore.ErrNewer), errors.Is(err, errDraining):
+			return Unavailable, "", true // another replica can serve it
+		case err != nil:
+			return Unavailable, "", false
+		case owner == sessionstore.Replica{}:
+			return Here, key, true
+		case rt.cfg.Client == nil:
+			return Unavailable, "", true
+		}
+		switch rt.relay(req, key, owner) {
+		case Answered:
+			rt.owners.learn(key, owner)
+			return Done, "", true
+		case Aborted, Broken, Gone:
+			return Abort, "", true
+		case Dead:
+			if know.dead == owner.Incarnation {
+				return Unavailable, "", false // the claim did not go through
+			}
+			know.dead = owner.Incarnation
+			continue // at once: what is dead stays dead
+		case Unknown:
+			if rt.cfg.Client.Unreachable(owner.Address) >= forceAfter {
+				know.stuck = owner.Incarnation
+			}
+		default: // NotMine, Fenced: the store will know better
+		}
+		return Unavailable, "", false
+	}
+}
+
+var errDraining = errors.New("this replica is draining")
+
+// acquire finds out who has the session, and takes it if nobody has. A zero owner: it is here. Two requests of one session
+// must not take it twice, so they do this one after the other.
+func (rt *Router) acquire(ctx context.Context, req *Request, know *knowledge) (sessionstore.Key, sessionstore.Replica, error) {
+	var err error
+	for _, key := range req.Keys {
+		var owner sessionstore.Replica
+		owner, err = rt.acquireKey(ctx, key, know)
+		if !errors.Is(err, sessionstore.ErrNotFound) {
+			return key, owner, err
+		}
+	}
+	if err == nil {
+		err = sessionstore.ErrNotFound // no keys
+	}
+	return "", sessionstore.Replica{}, err
+}
+
+func (rt *Router) acquireKey(ctx context.Context, key sessionstore.Key, know *knowledge) (owner sessionstore.Replica, err error) {
+	unlock, err := rt.locks.lock(ctx, key)
+	if err != nil {
+		return owner, err
+	}
+	defer unlock()
+	if rt.cfg.Sessions.Has(key) {
+		return owner, nil
+	}
+	if rt.cfg.Draining() {
+		return owner, errDraining
+	}
+	self := rt.cfg.Store.Self()
+	claim := sessionstore.Claim{Dead: know.dead}
+	for {
+		got, err := rt.cfg.Store.Claim(ctx, key, claim)
+		switch {
+		case err != nil:
+			return owner, err
+		case got.Hold.Epoch != 0:
+			rt.owners.forget(key)
+			rt.cfg.Sessions.Adopt(key, got)
+			return owner, nil
+		case claim.Force:
+			return owner, sessionstore.ErrUnavailable // cannot be
+		case got.Owner.Incarnation == self.Incarnation, got.Owner.Incarnation == know.stuck:
+			// Ours, and not here: the answer to an earlier claim was lost, or the session broke down. Or: it lives and
+			// has not answered anybody here for long.
+			claim.Force = true
+		default:
+			return got.Owner, nil
+		}
+	}
+}
+
+// relay hands on.
+func (rt *Router) relay(req *Request, key sessionstore.Key, owner sessionstore.Replica) Outcome {
+	if owner.Incarnation == rt.cfg.Store.Self().Incarnation {
+		return NotMine // remembered from before
+	}
+	return rt.cfg.Client.Relay(req.W, req.R, req.Peer, req.Body, owner)
+}
