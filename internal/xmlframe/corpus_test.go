@@ -7,7 +7,7 @@ const (
 
 	// chatStanza is the stanza whose cost decides what a gateway can carry: 428 bytes, five elements.
 	chatStanza = `<message xmlns='jabber:client' type='chat' from='romeo@montague.example/orchard-7f3a' to='juliet@capulet.example/balcony' ` +
-		`id='b1d2f3a4-5c6e-4f70-8a9b-0c1d2e3f4a5b'><body>Art thou not Romeo, and a Montague? &amp; so on, and on, on.</body>` +
+		`id='b1d2f3a4-5c6e-4f70-8a9b-0c1d2e3f4a5b'><body>Art thou not Romeo, and a Montague? &amp; so on, and on, and ever on, on.</body>` +
 		`<active xmlns='http://jabber.org/protocol/chatstates'/><request xmlns='urn:xmpp:receipts'/>` +
 		`<origin-id xmlns='urn:xmpp:sid:0' id='b1d2f3a4-5c6e-4f70-8a9b-0c1d2e3f4a5b'/></message>`
 
