@@ -43,7 +43,7 @@ type feed struct {
 // openLocked starts a stream.
 func (s *session) openLocked(o opening) {
 	f := &feed{s: s, index: o.stream, opening: upstream.Opening{
-		Domain: o.to, From: o.from, Lang: o.lang, Client: s.client, Local: s.local, Managed: s.h.machine.managed, Exposed: s.exposed,
+		Domain: o.to, From: o.from, Lang: o.lang, Client: s.client, Local: s.local, Managed: s.h.machine.managed && o.stream == 0, Exposed: s.exposed,
 	}}
 	for len(s.feeds) <= o.stream {
 		s.feeds = append(s.feeds, nil)
@@ -88,37 +88,35 @@ func (f *feed) open(ctx context.Context, cancel context.CancelFunc) bool {
 	defer cancel()
 	s := f.s
 	st, err := s.h.cfg.Dialer.Open(ctx, f.opening)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	f.cancel = nil
-	switch {
-	case err == nil && (f.closed || s.over):
-		_ = st.Cut() // nothing has been said on it yet
-		return false
-	case f.closed, s.over:
-		return false
-	case err != nil:
-		f.unopenedLocked(err)
+	if err != nil {
+		f.unopened(err)
 		return false
 	}
-	f.stream, f.header, f.wrote = st, true, time.Now()
 	// It was served a moment ago. If it is not any more, no restart for it will be.
-	f.domain, _ = s.h.cfg.Dialer.Serves(f.opening.Domain)
-	return true
+	domain, _ := s.h.cfg.Dialer.Serves(f.opening.Domain)
+	s.mu.Lock()
+	unwanted := f.closed || s.over
+	if !unwanted {
+		f.stream, f.domain, f.header, f.wrote, f.cancel = st, domain, true, time.Now(), nil
+	}
+	s.mu.Unlock()
+	if unwanted {
+		_ = st.Cut() // nothing has been said on it yet
+	}
+	return !unwanted
 }
 
-// unopenedLocked reports that the server cannot be reached, or does not want us.
-func (f *feed) unopenedLocked(err error) {
+// unopened reports that the server cannot be reached, or does not want us.
+func (f *feed) unopened(err error) {
 	s := f.s
 	s.log(slog.LevelDebug, "stream not opened", err.Error())
-	s.eventLocked(func(now time.Time) effects {
+	s.event(func(now time.Time) effects {
 		var se *upstream.StreamError
 		if errors.As(err, &se) {
 			return s.m.ended(now, f.index, cause{kind: causeError, raw: prefixed(se.Raw, 0), condition: se.Condition})
 		}
 		return s.m.openFailed(now, f.index, hostCondition(err))
 	})
-	s.delegateLocked()
 }
 
 // wanted waits until the machine wants more (BOSH-080). It always returns true: a stream that has been given up is read to

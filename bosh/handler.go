@@ -269,10 +269,10 @@ func hostCondition(err error) string {
 }
 
 func (v *visit) debug(msg string, err error) {
-	attrs := []slog.Attr{slog.String("remote", v.peer.Addr.String())}
 	if !v.h.cfg.Log.Enabled(v.h.ctx, slog.LevelDebug) {
 		return
 	}
+	attrs := []slog.Attr{slog.String("remote", v.peer.Addr.String())}
 	if v.session != nil {
 		attrs = append(attrs, slog.String("sid", v.session.key.String()))
 	}

@@ -18,6 +18,7 @@ const (
 	upForward upKind = iota
 	upBounce
 	upClose
+	upNote
 )
 
 // upItem is one entry of the lane.
@@ -26,6 +27,7 @@ type upItem struct {
 	forward forwarding
 	bounce  bounce
 	close   closing
+	note    *note
 }
 
 // turnLocked reports whether there is work that nobody does; the caller has to do it then, with work. Shutdown waits for
@@ -94,6 +96,8 @@ func (s *session) perform(item *upItem) {
 		s.bounce(&item.bounce)
 	case upClose:
 		s.closeStream(item.close)
+	case upNote:
+		s.h.cfg.Log.LogAttrs(s.h.ctx, item.note.level, item.note.msg, item.note.attrs...)
 	}
 }
 
@@ -125,6 +129,7 @@ func (s *session) forward(f *forwarding) {
 	defer s.mu.Unlock()
 	s.written = f.rid
 	s.eventLocked(func(now time.Time) effects { return s.m.forwarded(now, f.rid, 0) })
+	s.delegateLocked()
 }
 
 // write carries out a forwarding on one stream: everything in one write.
@@ -239,10 +244,11 @@ func (f *feed) refuse(condition string) {
 	f.s.mu.Lock()
 	defer f.s.mu.Unlock()
 	f.s.refuseLocked(f.index, condition)
+	f.s.delegateLocked()
 }
 
 func (s *session) refuseLocked(stream int, condition string) {
-	s.log(slog.LevelDebug, "stream refused", condition)
+	s.noteLocked(slog.LevelDebug, "stream refused", condition)
 	s.eventLocked(func(now time.Time) effects {
 		return s.m.ended(now, stream, cause{kind: causeRefused, raw: appendStreamError(nil, condition), condition: condition})
 	})

@@ -178,9 +178,11 @@ func (v *visit) contain() {
 	if p == http.ErrAbortHandler {
 		panic(p)
 	}
-	v.h.panicked(v.session, p)
 	if v.session != nil {
+		v.session.log(slog.LevelError, panicMessage, "", panicAttrs(p)...)
 		v.session.crash()
+	} else {
+		v.h.cfg.Log.LogAttrs(v.h.ctx, slog.LevelError, panicMessage, panicAttrs(p)...)
 	}
 	if v.begun {
 		panic(http.ErrAbortHandler) // the browser cannot take it for an answer
@@ -188,12 +190,9 @@ func (v *visit) contain() {
 	v.reject(internalServerError, false)
 }
 
-// panicked logs a fault of ours.
-func (h *Handler) panicked(s *session, p any) {
-	sid := ""
-	if s != nil {
-		sid = s.key.String()
-	}
-	h.cfg.Log.LogAttrs(h.ctx, slog.LevelError, "panic", slog.String("sid", sid),
-		slog.String("panic", fmt.Sprint(p)), slog.String("stack", string(debug.Stack())))
+const panicMessage = "panic"
+
+// panicAttrs describes a fault of ours for the log.
+func panicAttrs(p any) []slog.Attr {
+	return []slog.Attr{slog.String("panic", fmt.Sprint(p)), slog.String("stack", string(debug.Stack()))}
 }

@@ -224,7 +224,7 @@ func (s *session) eventLocked(call func(now time.Time) effects) {
 	}
 	defer func() {
 		if p := recover(); p != nil {
-			s.h.panicked(s, p)
+			s.noteLocked(slog.LevelError, panicMessage, "", panicAttrs(p)...)
 			s.crashLocked()
 		}
 	}()
@@ -235,7 +235,7 @@ func (s *session) eventLocked(call func(now time.Time) effects) {
 // executeLocked is the one place where effects are carried out, in the order that events.go prescribes.
 //
 // The down lane is: save, answer, end. Sessions that die with this replica (class none) save nothing, so answers leave at
-// once, in the order in which they were returned.
+// once, in the order in which they were returned. What only managed sessions return (save, ackUpstream, csi) does not occur.
 func (s *session) executeLocked(e *effects) {
 	for i := range e.open {
 		s.openLocked(e.open[i])
@@ -253,7 +253,7 @@ func (s *session) executeLocked(e *effects) {
 		s.answerLocked(&e.answer[i])
 	}
 	if e.note != "" {
-		s.log(slog.LevelDebug, e.note, "")
+		s.noteLocked(slog.LevelDebug, e.note, "")
 	}
 	if e.end != nil {
 		s.endLocked(e.end.condition, e.end.reason)
@@ -286,7 +286,7 @@ func (s *session) endLocked(condition, reason string) {
 	s.authBy, s.keepBy = time.Time{}, time.Time{}
 	s.place.Release()
 	s.h.sessionEnded(condition)
-	s.log(slog.LevelInfo, "bosh session ended", reason, slog.String("condition", condition))
+	s.noteLocked(slog.LevelInfo, "bosh session ended", reason, slog.String("condition", condition))
 }
 
 // forgetLocked ends what is left. Nothing is reported to the machine from here on.
@@ -294,8 +294,8 @@ func (s *session) forgetLocked() {
 	if s.over {
 		return
 	}
-	s.over = true
 	s.endLocked("", "forgotten")
+	s.over = true
 	if s.timer != nil {
 		s.timer.Stop()
 	}
@@ -348,18 +348,36 @@ func (s *session) goLocked(run func()) {
 // contain is deferred in goroutines: a panic ends the session and nothing else.
 func (s *session) contain() {
 	if p := recover(); p != nil {
-		s.h.panicked(s, p)
+		s.log(slog.LevelError, panicMessage, "", panicAttrs(p)...)
 		s.crash()
 	}
 }
 
-func (s *session) log(level slog.Level, msg, reason string, more ...slog.Attr) {
-	if !s.h.cfg.Log.Enabled(s.h.ctx, level) {
-		return
+// note is a line for the log.
+type note struct {
+	level slog.Level
+	msg   string
+	attrs []slog.Attr
+}
+
+// noteLocked has a line logged by the up lane: a log may block, which nothing may under mu.
+func (s *session) noteLocked(level slog.Level, msg, reason string, more ...slog.Attr) {
+	if s.h.cfg.Log.Enabled(s.h.ctx, level) {
+		s.up = append(s.up, upItem{kind: upNote, note: &note{level, msg, s.attrs(reason, more)}})
 	}
+}
+
+// log logs at once. mu is not held.
+func (s *session) log(level slog.Level, msg, reason string, more ...slog.Attr) {
+	if s.h.cfg.Log.Enabled(s.h.ctx, level) {
+		s.h.cfg.Log.LogAttrs(s.h.ctx, level, msg, s.attrs(reason, more)...)
+	}
+}
+
+func (s *session) attrs(reason string, more []slog.Attr) []slog.Attr {
 	attrs := append([]slog.Attr{slog.String("sid", s.key.String()), slog.String("remote", s.client.String())}, more...)
 	if reason != "" {
 		attrs = append(attrs, slog.String("reason", reason))
 	}
-	s.h.cfg.Log.LogAttrs(s.h.ctx, level, msg, attrs...)
+	return attrs
 }
