@@ -110,13 +110,13 @@ func (s *Stream) admitStanza(dst []byte, el xmlframe.Element) Admission {
 	if s.p.maxBytes > 0 && int64(len(a.Bytes)-start) > s.p.maxBytes {
 		return tooBig(dst, el)
 	}
-	if s.m != nil {
-		a.Stanza = s.m.sm.asked()
-		if a.Stanza {
+	switch {
+	case s.m == nil:
+	case binds:
+		return s.admitBind(a)
+	default:
+		if a.Stanza = s.m.sm.asked(); a.Stanza {
 			s.m.sm.sent++
-		}
-		if binds {
-			return s.admitBind(a)
 		}
 	}
 	return a

@@ -33,6 +33,15 @@ func streamAt(at stage, managed bool, p policy) *Stream {
 	return s
 }
 
+func (s *Stream) mustAdmit(t *testing.T, raw string) Admission {
+	t.Helper()
+	a, err := s.Admit(nil, parse(t, raw))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
 // Every verdict, at every stage.
 //
 // Covers: UP-029, UP-037, UP-039, UP-049, UP-051.

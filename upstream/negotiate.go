@@ -205,12 +205,11 @@ func (n *negotiation) startTLS(ctx context.Context) error {
 	case tok.Kind != xmlframe.Child || !tok.Element.Is(ns.TLS, "proceed"):
 		return &Error{Op: OpTLS, Addr: n.l.addr, Err: errTLSRefused}
 	}
-	// UP-013: what came in the clear behind <proceed/> is an injection, and must not be read as if it came over TLS.
-	n.l.rd.drop()
 	return n.secure(ctx)
 }
 
-// secure does the handshake. UP-014: the reader starts anew, nothing learnt in the clear remains.
+// secure does the handshake. UP-013, UP-014: the reader starts anew, so that nothing learnt in the clear remains, nor what was
+// injected behind <proceed/>.
 func (n *negotiation) secure(ctx context.Context) error {
 	tc, err := n.dom.secure(ctx, n.l.conn, n.l.target.direct, n.w.cert)
 	if err != nil {

@@ -52,12 +52,6 @@ func (r *reader) buffered() bool {
 	return r.ahead
 }
 
-// drop forgets everything that was read and not consumed (UP-013).
-func (r *reader) drop() {
-	r.in.Drop()
-	r.ahead = false
-}
-
 // restart puts the scanner before a new stream header: no namespace of the old stream stays in scope (UP-028).
 func (r *reader) restart() { r.scan.Reset() }
 

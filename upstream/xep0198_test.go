@@ -26,6 +26,9 @@ func TestStreamManagementOfTheGateway(t *testing.T) {
 		peer = srv.Next() // the first connection only asked what is offered
 	}
 	contains(t, peer.Received(), bindRequest+"<enable xmlns='"+ns.SM+"' resume='true' max='150'/>")
+	if streamAt(restarted, true, policy{}).mustAdmit(t, bindRequest).Stanza {
+		t.Error("the bind request counts")
+	}
 	for range 3 {
 		if a := c.admit(chatTo("romeo")); !a.Stanza {
 			t.Fatal("does not count")
@@ -292,6 +295,34 @@ func TestStanzasBeforeEnabled(t *testing.T) {
 			t.Errorf("%d: %s counted: %v", i, ev.Element.Raw, ev.Counted)
 		}
 	}
+}
+
+// What waits for <enabled/> is bounded.
+//
+// Covers: UP-038.
+func TestServerNeverAnswersEnable(t *testing.T) {
+	srv := xmpptest.Start(t, xmpptest.Options{Resumable: true, Handler: func(c *xmpptest.Conn) {
+		if c.Secure() != nil || c.Authenticate() != nil {
+			return
+		}
+		greet(c, "<bind xmlns='"+ns.Bind+"'/><sm xmlns='"+ns.SM+"'/>")
+		c.Expect("iq")
+		c.Expect("enable")
+		c.Send("<iq type='result' id='b1'><bind xmlns='" + ns.Bind + "'><jid>" + juliet + "</jid></bind></iq>")
+		for range maxHeld / 1000 {
+			c.Send("<message>" + strings.Repeat("x", 1000) + "</message>")
+		}
+		c.Expect("error")
+		c.ExpectEnd()
+	}})
+	c := openWith(t, managedDialer(t, Config{}, srv.Setting("")), Opening{Managed: true})
+	c.expect("features")
+	c.signIn(plainAuth("juliet", "secret"))
+	c.forward(bindRequest)
+	if err := c.end(); conditionOf(err) != "policy-violation" {
+		t.Error(err)
+	}
+	srv.Wait()
 }
 
 // A refused bind takes <enable/> with it; the next one asks again.
