@@ -20,12 +20,19 @@ import (
 	"stanzagate/sessionstore/storetest"
 )
 
-// leastRights is what a user of the store needs (docs/operations.md).
+// leastRights is what a user of the store needs, as docs/session-store.md says.
 var leastRights = strings.Fields("~stanzagate:* &stanzagate:* -@all +ping +eval +evalsha +get +set +del +exists +hget +hset +hmget " +
 	"+hdel +hgetall +pexpire +pttl +time +publish +subscribe")
 
 // A user with the rights that the documentation names is enough, and its password is percent-encoded in the URL.
 func TestRedisUser(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join("..", "docs", "session-store.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(text), strings.Join(leastRights, " ")) {
+		t.Error("docs/session-store.md names other rights")
+	}
 	args := append([]string{"--user", "gateway", "on", ">p@ss/w:rd?#%"}, leastRights...)
 	server := storetest.StartRedis(t, args...)
 	url := "redis://gateway:p%40ss%2Fw:rd%3F%23%25@" + server.Addr()

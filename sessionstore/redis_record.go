@@ -23,12 +23,23 @@ func (r *Redis) run(ctx context.Context, op string, script *redis.Script, key st
 		r.cfg.Metrics.StoreCall(op, time.Since(begun), outcomeFailed)
 		return nil, c.err
 	}
-	outcome := outcomeOK
-	if n, ok := c.reply.(int64); ok && n != done {
-		outcome = outcomeRefused
-	}
-	r.cfg.Metrics.StoreCall(op, time.Since(begun), outcome)
+	r.cfg.Metrics.StoreCall(op, time.Since(begun), outcomeOf(c.reply))
 	return c.reply, nil
+}
+
+// outcomeOf tells metrics whether a script did what it was asked for.
+func outcomeOf(reply any) string {
+	switch reply := reply.(type) {
+	case int64:
+		if reply != done {
+			return outcomeRefused
+		}
+	case []any:
+		if len(reply) == 1 { // "exists", "none", "newer", "full"
+			return outcomeRefused
+		}
+	}
+	return outcomeOK
 }
 
 // What scripts that return a number say.
