@@ -13,6 +13,8 @@ var (
 	_ bosh.Metrics      = (*transportMetrics)(nil)
 	_ websocket.Metrics = (*transportMetrics)(nil)
 	_ upstream.Metrics  = (*upstreamMetrics)(nil)
+
+	_ upstream.SecurityMetrics = (*upstreamMetrics)(nil)
 )
 
 func TestMetrics(t *testing.T) {
@@ -28,6 +30,7 @@ func TestMetrics(t *testing.T) {
 	m.upstream.Connected(0.02)
 	m.upstream.Connected(0.2)
 	m.upstream.StreamEnded()
+	m.upstream.Secured("TLS 1.3", "TLS_AES_128_GCM_SHA256", "system")
 	m.upstream.ConnectFailed(upstream.OpTLS)
 	m.upstream.ConnectFailed("something new")
 	_, body := r.get(r.admin() + "/metrics")
@@ -45,6 +48,7 @@ func TestMetrics(t *testing.T) {
 		`stanzagate_upstream_connects_total 2`,
 		`stanzagate_upstream_failures_total{cause="tls"} 1`,
 		`stanzagate_upstream_streams 1`,
+		`stanzagate_upstream_secured_total{cipher="TLS_AES_128_GCM_SHA256",trust="system",version="TLS 1.3"} 1`,
 		`stanzagate_upstream_connect_seconds_bucket{le="0.025"} 1`,
 		`stanzagate_sessions{transport="bosh"} 0`,
 		`stanzagate_sessions{transport="websocket"} 0`,

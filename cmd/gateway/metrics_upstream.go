@@ -12,6 +12,7 @@ type upstreamMetrics struct {
 	seconds  prometheus.Histogram
 	streams  prometheus.Gauge
 	failures map[string]prometheus.Counter
+	secured  *prometheus.CounterVec
 }
 
 func newUpstreamMetrics(r *prometheus.Registry) *upstreamMetrics {
@@ -28,7 +29,11 @@ func newUpstreamMetrics(r *prometheus.Registry) *upstreamMetrics {
 	for _, op := range []string{upstream.OpResolve, upstream.OpConnect, upstream.OpTLS, upstream.OpNegotiate, upstream.OpRead, upstream.OpWrite} {
 		m.failures[op] = failures.WithLabelValues(op)
 	}
-	r.MustRegister(m.connects, m.streams, m.seconds, failures)
+	m.secured = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Namespace: namespace, Name: "upstream_secured_total",
+		Help: "Streams opened, by TLS version and cipher, and by what the certificate was verified against.",
+	}, []string{"version", "cipher", "trust"})
+	r.MustRegister(m.secured, m.connects, m.streams, m.seconds, failures)
 	return m
 }
 
@@ -36,6 +41,11 @@ func (m *upstreamMetrics) Connected(seconds float64) {
 	m.connects.Inc()
 	m.seconds.Observe(seconds)
 	m.streams.Inc()
+}
+
+// Secured is upstream.SecurityMetrics. The labels are crypto/tls's names and words of ours, so their number is bounded.
+func (m *upstreamMetrics) Secured(version, cipher, trust string) {
+	m.secured.WithLabelValues(version, cipher, trust).Inc()
 }
 
 func (m *upstreamMetrics) ConnectFailed(op string) {
