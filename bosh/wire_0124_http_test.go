@@ -1,6 +1,7 @@
 package bosh
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -148,6 +149,23 @@ func TestPipelining(t *testing.T) {
 	conn.response()
 }
 
+// Requests that come on one connection in the wrong order wait for each other: the one in front is told to come again.
+//
+// Covers: BOSH-011.
+func TestPipeliningInTheWrongOrder(t *testing.T) {
+	r := newRig(t, xmpptest.Options{}, Config{Origins: anyOrigins(t)})
+	b := r.loginWith(nil, "alice", "ver='1.11' wait='1' hold='1'")
+	conn := r.dial()
+	conn.post(1, b.at(b.rid+2, "", message("alice@example.org", "second")))
+	conn.post(1, b.at(b.rid+1, "", message("alice@example.org", "first")))
+	if _, body := conn.response(); !strings.Contains(body, "type='error'") {
+		t.Errorf("got %s", body)
+	}
+	if _, body := conn.response(); !strings.Contains(body, "first") || strings.Index(body, "second") < strings.Index(body, "first") && strings.Contains(body, "second") {
+		t.Errorf("got %s", body)
+	}
+}
+
 // Covers: BOSH-012, BOSH-013, BOSH-014.
 func TestMethods(t *testing.T) {
 	r := newRig(t, xmpptest.Options{}, Config{Origins: anyOrigins(t)})
@@ -240,6 +258,34 @@ func TestCORSForAll(t *testing.T) {
 	}
 	if out.attr("condition") != "bad-request" {
 		t.Errorf("got %s", out.raw)
+	}
+}
+
+// A page must be able to read that something went wrong, whatever it was.
+//
+// Covers: BOSH-013, BOSH-014.
+func TestCORSOnErrors(t *testing.T) {
+	r := newRig(t, xmpptest.Options{}, Config{Origins: anyOrigins(t)})
+	b := &browser{rig: r, rid: 1}
+	legacy, out := r.open("wait='60' hold='1'")
+	if out.attr("sid") == "" {
+		t.Fatal(out.raw)
+	}
+	answers := map[int]reply{
+		400: r.post(nil, legacy.next("", "<a")),
+		404: r.do(nil, http.MethodGet, r.url+"?%3Cbody", nil),
+		405: r.do(nil, http.MethodPut, r.url, nil),
+		413: r.post(nil, strings.Repeat(" ", 2<<20)),
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_ = r.h.Drain(ctx)
+	answers[503] = r.post(nil, b.createBody(defaultAttrs))
+	for status, out := range answers {
+		if out.status != status || out.header.Get("Access-Control-Allow-Origin") != "*" || out.header.Get("Cache-Control") != "no-store" ||
+			out.header.Get("X-Content-Type-Options") != "nosniff" || out.header.Get("Content-Length") == "" {
+			t.Errorf("%d: %d %v", status, out.status, out.header)
+		}
 	}
 }
 
@@ -352,6 +398,32 @@ func TestBrokenHeldRequest(t *testing.T) {
 	}
 	if out := r.get(next); strings.Contains(out.raw, "once") {
 		t.Errorf("twice: %s", out.raw)
+	}
+}
+
+// The same with HTTP/2, where the connection stays and only the stream is reset.
+//
+// Covers: BOSH-002, BOSH-018.
+func TestCancelledHeldRequest(t *testing.T) {
+	r := newRig(t, xmpptest.Options{}, Config{Origins: anyOrigins(t)}, overTLS)
+	b := r.login("alice")
+	ctx, cancel := context.WithCancel(t.Context())
+	lost := b.next("", "")
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, r.url, strings.NewReader(lost))
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone := make(chan reply, 1)
+	go func() { gone <- r.send(nil, req) }()
+	waitFor(t, func() bool { return b.heldNow() == 1 })
+	cancel()
+	waitFor(t, func() bool { return b.heldNow() == 0 })
+	if out := r.get(gone); out.err == nil {
+		t.Errorf("got %s", out.raw)
+	}
+	r.xmpp.Session("alice@example.org").Send("<message><body>once</body></message>")
+	if out := r.post(nil, lost); strings.Count(out.raw, "once") != 1 || out.proto != "HTTP/2.0" {
+		t.Errorf("repeat by %s: %s", out.proto, out.raw)
 	}
 }
 
