@@ -41,7 +41,7 @@ bench-system:
 
 SOAK_MINUTES ?= 10
 soak:
-	SIM_MINUTES=$(SOAK_MINUTES) go test -count 1 -timeout 0 -v -run '^TestSimulator$$' ./bosh
+	SIM_MINUTES=$(SOAK_MINUTES) go test -count 1 -timeout 0 -v -run '^TestSimulator(Replicas)?$$' ./bosh
 	E2E_SOAK_MINUTES=$(SOAK_MINUTES) go test -tags e2e -count 1 -timeout 0 -v -run '^TestSoak$$' ./internal/e2e
 
 lint:
