@@ -16,7 +16,7 @@ var update = flag.Bool("update", false, "rewrite the recorded output of testdata
 // TestScenarios plays the scripts in testdata/scenario_*.txt. A line without indent is an event; the indented lines below
 // it are what the machine then wanted, as recorded. -update records anew, for a human to read the difference. # explains.
 //
-//	config managed wait=20s …       before create
+//	config managed acks=off queue=BYTES inactivity=20s      before create
 //	create ver=1.6 hold=1 wait=60 ack=1
 //	post RID [ack=N] [pause=N] [terminate] [restart] [<element/> …]
 //	cut RID                         the connection of its newest request breaks
@@ -25,6 +25,7 @@ var update = flag.Bool("update", false, "rewrite the recorded output of testdata
 //	enabled, opened                 the server's answers to <enable/> and to the stream header
 //	advance 5s
 //	kill replica                    another one takes over with what the store has
+//	reads                           does the machine want more from the server?
 //	resumed N                       the server had handled N stanzas
 //	drain, shutdown
 func TestScenarios(t *testing.T) {
@@ -56,6 +57,8 @@ type scenario struct {
 	rids map[exchange]uint64
 	told [5]int // how much of order, forwards, closes, records, acks has been written down
 	over bool
+
+	reads bool // the script wants to know whether the machine wants more from the server
 }
 
 func playScript(t *testing.T, script string) string {
@@ -109,6 +112,8 @@ func (s *scenario) play(line string) {
 		s.told = [5]int{3: len(next.records)}
 	case "advance":
 		s.pass(s.duration(words[1]))
+	case "reads":
+		s.reads = true
 	case "drain":
 		s.took(s.m.drain(s.clock))
 	case "shutdown":
@@ -154,6 +159,10 @@ func (s *scenario) configure(words []string) {
 		switch name, value, _ := strings.Cut(word, "="); name {
 		case "managed":
 			s.config.managed = true
+		case "acks":
+			s.config.acks = value == "on"
+		case "queue":
+			s.config.queueBytes = int(s.number(value))
 		case "inactivity":
 			s.config.inactivity = s.duration(value)
 		default:
@@ -214,6 +223,10 @@ func (s *scenario) tell(out *strings.Builder) {
 	if s.end != nil && !s.over {
 		s.over = true
 		line("end: %s", s.end.reason)
+	}
+	if s.reads {
+		s.reads = false
+		line("%v", s.m.wantsMore())
 	}
 	s.told = [5]int{len(s.order), len(s.forwards), len(s.closes), len(s.records), len(s.acks)}
 }
