@@ -14,7 +14,6 @@ import (
 	"syscall"
 	"time"
 
-	"stanzagate/internal/peer"
 	"stanzagate/sessionstore"
 )
 
@@ -86,15 +85,23 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 	return c, nil
 }
 
-// Relay hands a request on to a replica and passes its answer on to the browser. body is the request's, as r.Header
-// describes it; p is what is known of the browser. It returns when the answer has been written, the browser is gone, or it
-// is known that there will be no answer.
-func (c *Client) Relay(w http.ResponseWriter, r *http.Request, p peer.Peer, body []byte, to sessionstore.Replica) Outcome {
+// Relay hands a request on to a replica and passes its answer on to the browser. It returns when the answer has been
+// written, the browser is gone, or it is known that there will be no answer.
+func (c *Client) Relay(req Request, to sessionstore.Replica) Outcome { return c.send(req, to, false) }
+
+// Insist is Relay to an owner that is fenced, for want of anybody else who could serve the request.
+func (c *Client) Insist(req Request, to sessionstore.Replica) Outcome { return c.send(req, to, true) }
+
+func (c *Client) send(req Request, to sessionstore.Replica, insist bool) Outcome {
 	begun := time.Now()
 	l := c.link(to.Address)
 	o := Unknown
 	if l != nil {
-		o = c.relay(l, w, r, p, body, to)
+		header := outbound(req.R, req.Peer, to.Incarnation)
+		if insist {
+			header[headerInsist] = []string{"1"}
+		}
+		o = c.relay(l, req, header, to)
 		l.note(o)
 	}
 	c.cfg.Metrics.Relayed(o, time.Since(begun))
@@ -103,9 +110,8 @@ func (c *Client) Relay(w http.ResponseWriter, r *http.Request, p peer.Peer, body
 
 // relay makes up to two attempts: one on the connection that stands, and if that breaks one on another, which tells
 // whether the process is still there.
-func (c *Client) relay(l *link, w http.ResponseWriter, r *http.Request, p peer.Peer, body []byte, to sessionstore.Replica) Outcome {
-	ctx := r.Context()
-	header := outbound(r, p, to.Incarnation)
+func (c *Client) relay(l *link, req Request, header http.Header, to sessionstore.Replica) Outcome {
+	ctx := req.R.Context()
 	for patience := dialTimeout; ; patience = redialTimeout {
 		conn, err := l.connectWithin(ctx, patience)
 		switch {
@@ -117,9 +123,9 @@ func (c *Client) relay(l *link, w http.ResponseWriter, r *http.Request, p peer.P
 		default:
 			return Unknown
 		}
-		resp, err := conn.RoundTrip(request(r, header, body, to))
+		resp, err := conn.RoundTrip(request(req.R, header, req.Body, to))
 		if err == nil {
-			o, err := pass(w, r, resp)
+			o, err := pass(req.W, req.R, resp)
 			if err == nil {
 				return o
 			}

@@ -58,7 +58,7 @@ func TestOnlyReplicasWithTheKeyTalk(t *testing.T) {
 			served.Store(0)
 			o := startOwner(t, "127.0.0.1:0", identity(t, strings.Fields(c.owner)...), handle)
 			client := newClient(t, identity(t, strings.Fields(c.client)...))
-			got := client.Relay(httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, "/", nil), peer.Peer{}, nil, o.Replica)
+			got := client.Relay(Request{W: httptest.NewRecorder(), R: httptest.NewRequest(http.MethodPost, "/", nil), Peer: peer.Peer{}, Body: nil}, o.Replica)
 			if got != c.want || (served.Load() == 1) != (c.want == Answered) {
 				t.Errorf("outcome %s, want %s; served %d", got, c.want, served.Load())
 			}
@@ -148,7 +148,7 @@ func TestRecordsAreOfNoUse(t *testing.T) {
 	client := newClient(t, identity(t, "k"))
 	to := o.Replica
 	to.Address = tap.Addr().String()
-	got := client.Relay(httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, "/secretpath", nil), peer.Peer{}, []byte("secretbody"), to)
+	got := client.Relay(Request{W: httptest.NewRecorder(), R: httptest.NewRequest(http.MethodPost, "/secretpath", nil), Peer: peer.Peer{}, Body: []byte("secretbody")}, to)
 	if got != Answered || served.Load() != 1 {
 		t.Fatalf("outcome %s, served %d", got, served.Load())
 	}
@@ -183,7 +183,7 @@ func TestForeignHostsGetNoRequest(t *testing.T) {
 	defer foreign.Close()
 	client := newClient(t, identity(t, "k"))
 	to := sessionstore.Replica{Incarnation: "x", Address: foreign.Listener.Addr().String()}
-	if got := client.Relay(httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, "/", nil), peer.Peer{}, nil, to); got != Unknown {
+	if got := client.Relay(Request{W: httptest.NewRecorder(), R: httptest.NewRequest(http.MethodPost, "/", nil), Peer: peer.Peer{}, Body: nil}, to); got != Unknown {
 		t.Errorf("outcome %s", got)
 	}
 }
@@ -214,7 +214,7 @@ func TestKeysChange(t *testing.T) {
 		set(owners, step.owner)
 		set(clients, step.client)
 		c := newClient(t, clients) // another connection
-		got := c.Relay(httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, "/", nil), peer.Peer{}, nil, o.Replica)
+		got := c.Relay(Request{W: httptest.NewRecorder(), R: httptest.NewRequest(http.MethodPost, "/", nil), Peer: peer.Peer{}, Body: nil}, o.Replica)
 		if got != step.want {
 			t.Errorf("step %d: outcome %s, want %s", i, got, step.want)
 		}

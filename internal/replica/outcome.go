@@ -1,5 +1,19 @@
 package replica
 
+import (
+	"net/http"
+
+	"stanzagate/internal/peer"
+)
+
+// Request is one of a browser, for a session that this replica does not have.
+type Request struct {
+	W    http.ResponseWriter
+	R    *http.Request // its body has been read
+	Peer peer.Peer     // what is known of the browser
+	Body []byte        // as R.Header describes it
+}
+
 // Outcome says what became of a request that was handed on.
 type Outcome uint8
 

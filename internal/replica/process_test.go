@@ -120,7 +120,7 @@ func (c *counterReplica) browser(w http.ResponseWriter, r *http.Request) {
 	if c.serve(w, r) {
 		return
 	}
-	result, _ := c.router.Route(Request{W: w, R: r, Peer: (*peer.Resolver)(nil).Of(r), Keys: []sessionstore.Key{key}})
+	result, _ := c.router.Route(Request{W: w, R: r, Peer: (*peer.Resolver)(nil).Of(r)}, []sessionstore.Key{key})
 	switch result {
 	case Done:
 	case Here:

@@ -69,7 +69,7 @@ func TestRelayIsTransparent(t *testing.T) {
 		Addr: netip.MustParseAddrPort("[2001:db8::1]:4711"), Local: netip.MustParseAddrPort("192.0.2.9:443"), Secure: true, Host: "chat.example:443",
 	}
 	w := httptest.NewRecorder()
-	if o := c.Relay(w, r, p, []byte("<body sid='x'/>"), o.Replica); o != Answered {
+	if o := c.Relay(Request{W: w, R: r, Peer: p, Body: []byte("<body sid='x'/>")}, o.Replica); o != Answered {
 		t.Fatalf("outcome %s", o)
 	}
 	s := <-got
@@ -101,7 +101,7 @@ func TestRelayIsTransparent(t *testing.T) {
 
 	// A browser of which nothing is known, in the clear.
 	r = httptest.NewRequest(http.MethodGet, "/", nil)
-	if o := c.Relay(httptest.NewRecorder(), r, peer.Peer{Host: "bad host\r\n"}, nil, o.Replica); o != Answered {
+	if o := c.Relay(Request{W: httptest.NewRecorder(), R: r, Peer: peer.Peer{Host: "bad host\r\n"}, Body: nil}, o.Replica); o != Answered {
 		t.Fatalf("outcome %s", o)
 	}
 	if s := <-got; s.peer.Addr.IsValid() || s.peer.Local.IsValid() || s.peer.Secure || s.host != "" || s.body != "" || s.certs != 0 {
@@ -196,7 +196,7 @@ func TestRelayOutcomes(t *testing.T) {
 	c := newClient(t, id)
 	relay := func(to sessionstore.Replica) (Outcome, *httptest.ResponseRecorder) {
 		w := httptest.NewRecorder()
-		return c.Relay(w, httptest.NewRequest(http.MethodPost, "/", nil), peer.Peer{}, []byte("x"), to), w
+		return c.Relay(Request{W: w, R: httptest.NewRequest(http.MethodPost, "/", nil), Peer: peer.Peer{}, Body: []byte("x")}, to), w
 	}
 	want := func(to sessionstore.Replica, want Outcome) {
 		t.Helper()
@@ -268,7 +268,7 @@ func TestRelaySeesTheOwnerDie(t *testing.T) {
 			all.Go(func() {
 				w := httptest.NewRecorder()
 				r := httptest.NewRequest(http.MethodPost, "/", nil).WithContext(t.Context())
-				if got := c.Relay(w, r, peer.Peer{}, nil, to.Replica); got != want {
+				if got := c.Relay(Request{W: w, R: r, Peer: peer.Peer{}, Body: nil}, to.Replica); got != want {
 					t.Errorf("outcome %s, want %s", got, want)
 				}
 				if len(w.Header()) > 0 {
@@ -342,18 +342,32 @@ func TestRelaySeesTheAnswerBreak(t *testing.T) {
 				<-r.Context().Done()
 				panic(http.ErrAbortHandler)
 			})
+			w := &noting{ResponseRecorder: httptest.NewRecorder(), begun: make(chan struct{}, 1)}
 			go func() {
 				<-sent
+				if c.want == Broken {
+					<-w.begun // what is on its way when a process dies may be lost
+				}
 				o.kill()
 			}()
-			w := httptest.NewRecorder()
-			got := newClient(t, id).Relay(w, httptest.NewRequest(http.MethodPost, "/", nil), peer.Peer{}, nil, o.Replica)
+			got := newClient(t, id).Relay(Request{W: w, R: httptest.NewRequest(http.MethodPost, "/", nil), Peer: peer.Peer{}, Body: nil}, o.Replica)
 			if got != c.want || c.want == Dead && len(w.Header()) > 0 {
 				t.Errorf("outcome %s, want %s; written %v", got, c.want, w.Header())
 			}
 			o.serving.Wait()
 		})
 	}
+}
+
+// noting tells when an answer begins.
+type noting struct {
+	*httptest.ResponseRecorder
+	begun chan struct{} // capacity 1
+}
+
+func (n *noting) WriteHeader(status int) {
+	n.begun <- struct{}{}
+	n.ResponseRecorder.WriteHeader(status)
 }
 
 // Long answers pass as they come.

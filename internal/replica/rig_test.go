@@ -117,7 +117,7 @@ func startFront(t testing.TB, c *Client, to func() sessionstore.Replica) *front 
 		if err != nil {
 			return
 		}
-		o := c.Relay(w, r, (*peer.Resolver)(nil).Of(r), body, to())
+		o := c.Relay(Request{W: w, R: r, Peer: (*peer.Resolver)(nil).Of(r), Body: body}, to())
 		f.outcomes <- o
 		switch o {
 		case Answered:

@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
-	"net/http"
 	"time"
 
-	"stanzagate/internal/peer"
 	"stanzagate/sessionstore"
 )
 
@@ -27,6 +25,9 @@ type RouterConfig struct {
 	Sessions Sessions
 	// Draining reports whether this replica takes no sessions any more; nil: never.
 	Draining func() bool
+	// Patience is how long a request waits for its owner to be found or to lose its lease, before the browser is asked to
+	// repeat it; 0 means 6 s, which is longer than it takes to find a frozen owner out.
+	Patience time.Duration
 }
 
 // Router brings requests to the owner of their session (failover-design 7.1). Safe for concurrent use.
@@ -38,20 +39,13 @@ type Router struct {
 
 // NewRouter makes a Router.
 func NewRouter(cfg RouterConfig) *Router {
+	if cfg.Patience == 0 {
+		cfg.Patience = patience
+	}
 	if cfg.Draining == nil {
 		cfg.Draining = func() bool { return false }
 	}
 	return &Router{cfg: cfg}
-}
-
-// Request is one of a browser, for a session that this replica does not have.
-type Request struct {
-	W    http.ResponseWriter
-	R    *http.Request
-	Peer peer.Peer
-	Body []byte // as R.Header describes it
-	// Keys are the names that the session's record may have, most likely first (seal.Keys.RecordKeys).
-	Keys []sessionstore.Key
 }
 
 // Result says what Route did.
@@ -67,34 +61,23 @@ const (
 )
 
 const (
-	// patience is how long a request waits for its owner to be found or to lose its lease, before the browser is asked to
-	// repeat it. Longer than a lease.
 	patience = 6 * time.Second
 	// forceAfter is for how long an owner that lives in the store has to be unreachable before its sessions are taken.
 	forceAfter = 5 * time.Second
 	retryPause = 150 * time.Millisecond // and up to half of it more, so that many do not ask at once
 )
 
-// Route hands a request on to the owner of its session, or takes the session over. The key of the session is returned with
-// Here.
-func (rt *Router) Route(req Request) (Result, sessionstore.Key) {
+// Route hands a request on to the owner of its session, or takes the session over. keys are the names that the session's
+// record may have, most likely first (seal.Keys.RecordKeys); the right one is returned with Here.
+func (rt *Router) Route(req Request, keys []sessionstore.Key) (Result, sessionstore.Key) {
 	ctx := req.R.Context()
-	for _, key := range req.Keys {
-		if owner, ok := rt.owners.find(key); ok && rt.cfg.Client != nil {
-			switch rt.relay(&req, key, owner) {
-			case Answered:
-				return Done, ""
-			case Aborted, Broken, Gone:
-				return Abort, ""
-			default:
-				rt.owners.forget(key)
-			}
-		}
+	if result, ok := rt.remembered(req, keys); ok {
+		return result, ""
 	}
-	deadline := time.Now().Add(patience)
+	deadline := time.Now().Add(rt.cfg.Patience)
 	var know knowledge
 	for {
-		result, key, final := rt.try(ctx, &req, &know)
+		result, key, final := rt.try(ctx, req, keys, &know)
 		if final {
 			return result, key
 		}
@@ -109,6 +92,30 @@ func (rt *Router) Route(req Request) (Result, sessionstore.Key) {
 	}
 }
 
+// remembered hands a request on to who had its session last.
+func (rt *Router) remembered(req Request, keys []sessionstore.Key) (Result, bool) {
+	for _, key := range keys {
+		owner, ok := rt.owners.find(key)
+		if !ok || rt.cfg.Client == nil || rt.isSelf(owner) {
+			continue
+		}
+		o := rt.cfg.Client.Relay(req, owner)
+		if o == Fenced && rt.cfg.Store.Status().Away > 0 {
+			// The store is away, for us as for the owner, who alone knows how long to go on without it (failover-design 8).
+			o = rt.cfg.Client.Insist(req, owner)
+		}
+		switch o {
+		case Answered:
+			return Done, true
+		case Aborted, Broken, Gone:
+			return Abort, true
+		default:
+			rt.owners.forget(key)
+		}
+	}
+	return 0, false
+}
+
 // knowledge is what the tries for one request have taught.
 type knowledge struct {
 	dead  string // an incarnation that surely is no more
@@ -116,9 +123,9 @@ type knowledge struct {
 }
 
 // try asks the store once and acts on the answer. Not final: it is worth another try.
-func (rt *Router) try(ctx context.Context, req *Request, know *knowledge) (result Result, key sessionstore.Key, final bool) {
+func (rt *Router) try(ctx context.Context, req Request, keys []sessionstore.Key, know *knowledge) (result Result, key sessionstore.Key, final bool) {
 	for {
-		key, owner, err := rt.acquire(ctx, req, know)
+		key, owner, err := rt.acquire(ctx, keys, know)
 		switch {
 		case ctx.Err() != nil:
 			return Abort, "", true
@@ -133,7 +140,7 @@ func (rt *Router) try(ctx context.Context, req *Request, know *knowledge) (resul
 		case rt.cfg.Client == nil:
 			return Unavailable, "", true
 		}
-		switch rt.relay(req, key, owner) {
+		switch rt.cfg.Client.Relay(req, owner) {
 		case Answered:
 			rt.owners.learn(key, owner)
 			return Done, "", true
@@ -159,9 +166,9 @@ var errDraining = errors.New("this replica is draining")
 
 // acquire finds out who has the session, and takes it if nobody has. A zero owner: it is here. Two requests of one session
 // must not take it twice, so they do this one after the other.
-func (rt *Router) acquire(ctx context.Context, req *Request, know *knowledge) (sessionstore.Key, sessionstore.Replica, error) {
+func (rt *Router) acquire(ctx context.Context, keys []sessionstore.Key, know *knowledge) (sessionstore.Key, sessionstore.Replica, error) {
 	var err error
-	for _, key := range req.Keys {
+	for _, key := range keys {
 		var owner sessionstore.Replica
 		owner, err = rt.acquireKey(ctx, key, know)
 		if !errors.Is(err, sessionstore.ErrNotFound) {
@@ -186,7 +193,6 @@ func (rt *Router) acquireKey(ctx context.Context, key sessionstore.Key, know *kn
 	if rt.cfg.Draining() {
 		return owner, errDraining
 	}
-	self := rt.cfg.Store.Self()
 	claim := sessionstore.Claim{Dead: know.dead}
 	for {
 		got, err := rt.cfg.Store.Claim(ctx, key, claim)
@@ -199,7 +205,7 @@ func (rt *Router) acquireKey(ctx context.Context, key sessionstore.Key, know *kn
 			return owner, nil
 		case claim.Force:
 			return owner, sessionstore.ErrUnavailable // cannot be
-		case got.Owner.Incarnation == self.Incarnation, got.Owner.Incarnation == know.stuck:
+		case rt.isSelf(got.Owner), got.Owner.Incarnation == know.stuck:
 			// Ours, and not here: the answer to an earlier claim was lost, or the session broke down. Or: it lives and
 			// has not answered anybody here for long.
 			claim.Force = true
@@ -209,10 +215,6 @@ func (rt *Router) acquireKey(ctx context.Context, key sessionstore.Key, know *kn
 	}
 }
 
-// relay hands on.
-func (rt *Router) relay(req *Request, key sessionstore.Key, owner sessionstore.Replica) Outcome {
-	if owner.Incarnation == rt.cfg.Store.Self().Incarnation {
-		return NotMine // remembered from before
-	}
-	return rt.cfg.Client.Relay(req.W, req.R, req.Peer, req.Body, owner)
+func (rt *Router) isSelf(r sessionstore.Replica) bool {
+	return r.Incarnation == rt.cfg.Store.Self().Incarnation
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -90,7 +91,7 @@ func (n *node) route(t *testing.T, keys ...sessionstore.Key) (Result, string) {
 	t.Helper()
 	w := httptest.NewRecorder()
 	r := httptest.NewRequest(http.MethodPost, "/?key="+string(keys[len(keys)-1]), nil).WithContext(t.Context())
-	result, key := n.router.Route(Request{W: w, R: r, Keys: keys})
+	result, key := n.router.Route(Request{W: w, R: r}, keys)
 	if result == Here {
 		if !n.Has(key) {
 			t.Error("a session is said to be here, and is not")
@@ -164,6 +165,24 @@ func TestRouterTakesWhatItHasLost(t *testing.T) {
 	if got := a.sessions[key]; got.Hold.Epoch <= before || got.Loss != sessionstore.LossForced {
 		t.Errorf("taken %+v after epoch %d", got, before)
 	}
+}
+
+// While the store is away for everybody, owners are fenced and go on all the same as long as they think fit: who remembers
+// them brings requests to them.
+func TestRouterInsists(t *testing.T) {
+	m := sessionstore.NewMemory(sessionstore.MemoryConfig{})
+	a, b := startNode(t, m, "a"), startNode(t, m, "b")
+	key, unknown := a.create(t), a.create(t)
+	b.want(t, Done, "a", key)
+	b.router = NewRouter(RouterConfig{Store: away{b.store, time.Now().Add(time.Hour)}, Client: b.router.cfg.Client, Sessions: b, Patience: time.Second})
+	b.router.owners.learn(key, a.owner.Replica)
+	a.owner.fenced.Store(true)
+	for range 3 {
+		b.want(t, Done, "a", key)
+	}
+	b.want(t, Unavailable, "", unknown)
+	a.owner.kill()
+	b.want(t, Unavailable, "", key)
 }
 
 // Many requests of one session at one replica take it once.
@@ -254,7 +273,7 @@ func TestRouterAsksToRepeat(t *testing.T) {
 	t.Run("no key", func(t *testing.T) {
 		alone := NewRouter(RouterConfig{Store: b.store, Sessions: b})
 		r := httptest.NewRequest(http.MethodPost, "/", nil)
-		if got, _ := alone.Route(Request{W: httptest.NewRecorder(), R: r, Keys: []sessionstore.Key{key}}); got != Unavailable {
+		if got, _ := alone.Route(Request{W: httptest.NewRecorder(), R: r}, []sessionstore.Key{key}); got != Unavailable {
 			t.Errorf("result %d", got)
 		}
 	})
@@ -271,7 +290,7 @@ func TestRouterAsksToRepeat(t *testing.T) {
 	})
 	t.Run("browser gone", func(t *testing.T) {
 		r := httptest.NewRequest(http.MethodPost, "/", nil).WithContext(canceled())
-		if got, _ := b.router.Route(Request{W: httptest.NewRecorder(), R: r, Keys: []sessionstore.Key{key}}); got != Abort {
+		if got, _ := b.router.Route(Request{W: httptest.NewRecorder(), R: r}, []sessionstore.Key{key}); got != Abort {
 			t.Errorf("result %d", got)
 		}
 	})
@@ -281,6 +300,14 @@ func TestRouterAsksToRepeat(t *testing.T) {
 type away struct {
 	sessionstore.Store
 	until time.Time
+}
+
+func (a away) Status() sessionstore.Status {
+	s := a.Store.Status()
+	if left := time.Until(a.until); left > 0 {
+		s.Away = left
+	}
+	return s
 }
 
 func (a away) Claim(ctx context.Context, key sessionstore.Key, c sessionstore.Claim) (sessionstore.Claimed, error) {
@@ -301,7 +328,7 @@ func TestRouterOutlastsTheStore(t *testing.T) {
 			begun := time.Now()
 			rt := NewRouter(RouterConfig{Store: away{s, begun.Add(absence)}, Sessions: &node{}})
 			r := httptest.NewRequest(http.MethodPost, "/", nil)
-			got, _ := rt.Route(Request{W: httptest.NewRecorder(), R: r, Keys: []sessionstore.Key{"key"}})
+			got, _ := rt.Route(Request{W: httptest.NewRecorder(), R: r}, []sessionstore.Key{"key"})
 			if took := time.Since(begun); got != want || took > patience+2*retryPause {
 				t.Errorf("result %d after %s, want %d", got, took, want)
 			}
@@ -312,8 +339,8 @@ func TestRouterOutlastsTheStore(t *testing.T) {
 func TestOwnersAreBounded(t *testing.T) {
 	var o owners
 	o.forget("nothing")
-	for range maxOwners + 10 {
-		o.learn(storetest.NewKey(), sessionstore.Replica{ID: "x"})
+	for i := range maxOwners + 10 {
+		o.learn(sessionstore.Key(strconv.Itoa(i)), sessionstore.Replica{ID: "x"})
 	}
 	o.learn("last", sessionstore.Replica{ID: "y"})
 	if r, ok := o.find("last"); !ok || r.ID != "y" || len(o.of) != maxOwners {

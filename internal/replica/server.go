@@ -17,7 +17,7 @@ type ServerConfig struct {
 	Identity    *Identity
 	Incarnation string // of this process
 	// Fenced reports whether this replica has to stop (sessionstore.Store.Fenced). Requests that it holds are then given
-	// back to the browser sides, which ask the store.
+	// back to the browser sides, which ask the store; if that does not answer them either they insist, and are served.
 	Fenced func() bool
 	// Handle serves a request as if it had come from the browser. mine: the session is here. If not it must have written
 	// nothing. It may panic with http.ErrAbortHandler, as any handler.
@@ -147,12 +147,15 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		s.say(w, saysStranger)
 		return
 	}
-	s.mu.Lock()
-	working := s.working
-	s.mu.Unlock()
-	if working.Err() != nil || s.cfg.Fenced() {
-		s.say(w, saysFenced)
-		return
+	working := context.Background()
+	if r.Header.Get(headerInsist) == "" {
+		s.mu.Lock()
+		working = s.working
+		s.mu.Unlock()
+		if working.Err() != nil || s.cfg.Fenced() {
+			s.say(w, saysFenced)
+			return
+		}
 	}
 	ctx, cancel := context.WithCancel(context.WithValue(r.Context(), http.LocalAddrContextKey, local(r.Header)))
 	defer cancel()

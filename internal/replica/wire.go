@@ -20,6 +20,7 @@ const (
 	headerLocal   = "Relay-Local"   // where the browser reached its replica; missing if unknown
 	headerSecure  = "Relay-Secure"  // "1": it came over TLS
 	headerHost    = "Relay-Host"    // what it asked for
+	headerInsist  = "Relay-Insist"  // "1": also if the owner is fenced, as the browser side cannot ask the store either
 	headerCert    = "Relay-Cert"    // the certificate that it proved to have, DER in base64; missing if none
 	headerOutcome = "Relay-Outcome" // of the owner: why there is no answer; one of the below
 )
@@ -36,7 +37,7 @@ var ownHeaders = map[string]bool{
 	"Connection": true, "Keep-Alive": true, "Proxy-Connection": true, "Proxy-Authenticate": true, "Proxy-Authorization": true,
 	"Te": true, "Trailer": true, "Transfer-Encoding": true, "Upgrade": true, "Expect": true, "Content-Length": true,
 	"Forwarded": true, "X-Forwarded-For": true, "X-Forwarded-Proto": true, "X-Forwarded-Host": true,
-	headerTo: true, headerPeer: true, headerLocal: true, headerSecure: true, headerHost: true, headerCert: true, headerOutcome: true,
+	headerTo: true, headerPeer: true, headerLocal: true, headerSecure: true, headerHost: true, headerInsist: true, headerCert: true, headerOutcome: true,
 }
 
 // outbound returns the headers of a request on its way to the owner. Values are shared with r, which is only read.
@@ -97,7 +98,7 @@ func inbound(r *http.Request) {
 			}
 		}
 	}
-	for _, name := range []string{headerTo, headerPeer, headerLocal, headerSecure, headerHost, headerCert} {
+	for _, name := range []string{headerTo, headerPeer, headerLocal, headerSecure, headerHost, headerInsist, headerCert} {
 		delete(h, name)
 	}
 }
