@@ -184,6 +184,7 @@ func (o *machineOracle) answered(ex *simOpen, ri *simRid, p response, e effects)
 		o.fail("BOSH-102/payload", "the answer to pause rid %d has payload", rid)
 	}
 	o.needless(ex, ri, p)
+	o.reports(p)
 	if o.resumable && e.save == nil && !o.ended && rid > o.covered {
 		o.fail("invariant-3/unsaved", "rid %d is answered and nothing is saved", rid)
 	}
@@ -199,6 +200,26 @@ func (o *machineOracle) answered(ex *simOpen, ri *simRid, p response, e effects)
 	ri.answered, ri.out, ri.at = true, p, o.w.clock
 	o.base = max(o.base, rid+1)
 	o.release(rid, p)
+}
+
+// reports checks what the browser is told of a response that it should have by now (BOSH-090, BOSH-091).
+func (o *machineOracle) reports(p response) {
+	if p.report == 0 {
+		return
+	}
+	ri := o.rids[p.report]
+	if ri == nil || ri.foreign || ri.passed {
+		return
+	}
+	age := o.w.clock - ri.at
+	switch {
+	case !ri.answered:
+		o.fail("BOSH-090/report", "report of rid %d, which was not answered", p.report)
+	case age < 2*time.Second:
+		o.fail("BOSH-091/early", "report of rid %d, answered %v ago", p.report, age)
+	case p.since != min(age, 65535*time.Millisecond):
+		o.fail("BOSH-090/time", "report of rid %d says %v, it was answered %v ago", p.report, p.since, age)
+	}
 }
 
 // needless: an empty answer before its time has a reason: too many requests, a pause, a report, a new stream, or the end
