@@ -53,7 +53,6 @@ const (
 	// redialTimeout is how long a request waits for another connection when one has broken. That an address refuses, or
 	// that another process is there, is known in less.
 	redialTimeout = 500 * time.Millisecond
-	writeStall    = 5 * time.Second  // a side that takes nothing for so long is gone
 	sendTimeout   = 30 * time.Second // for a browser to fetch an answer
 	// wholeBytes is up to which size an answer is read to its end before the browser gets the first byte: if the owner
 	// dies in the middle, the browser need not notice.
@@ -76,7 +75,7 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 			Protocols: protocols, TLSClientConfig: cfg.Identity.clientTLS(), TLSHandshakeTimeout: dialTimeout,
 			DialContext: (&net.Dialer{Timeout: dialTimeout, KeepAlive: -1}).DialContext, DisableCompression: true,
 			HTTP2: &http.HTTP2Config{
-				SendPingTimeout: pingAfter, PingTimeout: pingWait, WriteByteTimeout: writeStall,
+				SendPingTimeout: pingAfter, PingTimeout: pingWait,
 				MaxReceiveBufferPerConnection: windowBytes, MaxReceiveBufferPerStream: windowBytes,
 			},
 		},

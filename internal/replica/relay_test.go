@@ -315,6 +315,22 @@ func TestRelaySeesTheOwnerDie(t *testing.T) {
 		o.Address = stall.Addr().String()
 		run(t, o, stall.freeze, Unknown)
 	})
+	t.Run("frozen before a large request", func(t *testing.T) {
+		o := startOwner(t, "127.0.0.1:0", id, func(w http.ResponseWriter, r *http.Request) bool { return true })
+		stall := newStall(t, o.Address)
+		o.Address = stall.Addr().String()
+		request := Request{W: httptest.NewRecorder(), R: httptest.NewRequest(http.MethodPost, "/", nil)}
+		if got := c.Relay(request, o.Replica); got != Answered {
+			t.Fatalf("outcome %s", got)
+		}
+		stall.freeze()
+		request.Body = make([]byte, 16<<20) // more than fits on the way
+		begun := time.Now()
+		if got := c.Relay(request, o.Replica); got != Unknown {
+			t.Errorf("outcome %s", got)
+		}
+		t.Logf("known after %s", time.Since(begun))
+	})
 }
 
 // An owner that dies in the middle of an answer: a short one never begins for the browser, a long one breaks off.
