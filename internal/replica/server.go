@@ -48,7 +48,7 @@ const (
 	headerTimeout     = 10 * time.Second // the TLS handshake included
 	idleTimeout       = 10 * time.Minute
 	maxHeaderBytes    = 64 * 1024
-	// deadAfter and its half are the rhythm of pings: a side from which nothing has come for so long is gone.
+	// A side from which nothing has come for pingAfter is asked, and is gone if it does not answer within pingWait.
 	pingAfter = time.Second
 	pingWait  = 2 * time.Second
 	// windowBytes is how much of a request or response may be on its way unread.
