@@ -40,15 +40,15 @@ type Server struct {
 	Addr string // host:port
 	Port string
 
-	tb      testing.TB
-	opt     Options
-	ln      net.Listener
-	conns   chan *Conn     // every accepted connection, in order; 4096 so that accepting never blocks
-	wg      sync.WaitGroup // accept
-	scripts sync.WaitGroup
+	tb    testing.TB
+	opt   Options
+	ln    net.Listener
+	conns chan *Conn     // every accepted connection, in order; 4096 so that accepting never blocks
+	wg    sync.WaitGroup // accept
 
 	mu       sync.Mutex
-	changed  chan struct{} // closed and replaced whenever bound changes
+	changed  chan struct{} // closed and replaced whenever bound or scripts changes
+	scripts  int           // running; not a WaitGroup, as connections may come in while a test waits
 	bound    map[string]*Conn
 	open     map[*Conn]bool
 	accepted int
@@ -132,7 +132,7 @@ func (s *Server) Stop() {
 		c.Cut()
 	}
 	s.wg.Wait()
-	s.scripts.Wait()
+	s.idle(nil)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, fd := range s.parked {
@@ -160,15 +160,25 @@ func (s *Server) tls() *tls.Config {
 // Wait waits until every script that was started has returned. Tests call it when a script still has to see their end.
 func (s *Server) Wait() {
 	s.tb.Helper()
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		s.scripts.Wait()
-	}()
-	select {
-	case <-done:
-	case <-time.After(Patience):
+	if !s.idle(time.After(Patience)) {
 		s.tb.Fatalf("xmpptest: a script does not end")
+	}
+}
+
+// idle waits until no script runs, or until late.
+func (s *Server) idle(late <-chan time.Time) bool {
+	for {
+		s.mu.Lock()
+		running, changed := s.scripts, s.changed
+		s.mu.Unlock()
+		if running == 0 {
+			return true
+		}
+		select {
+		case <-changed:
+		case <-late:
+			return false
+		}
 	}
 }
 
@@ -252,10 +262,10 @@ func (s *Server) serve(nc net.Conn) {
 		s.mu.Unlock()
 		return
 	}
-	s.scripts.Add(1)
+	s.scripts++
 	s.mu.Unlock()
 	go func() {
-		defer s.scripts.Done()
+		defer s.scriptEnded()
 		defer s.forget(c)
 		defer c.Cut()
 		if s.opt.Handler != nil {
@@ -264,6 +274,13 @@ func (s *Server) serve(nc net.Conn) {
 		}
 		c.script()
 	}()
+}
+
+func (s *Server) scriptEnded() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.scripts--
+	s.notifyLocked()
 }
 
 func (s *Server) forget(c *Conn) {
