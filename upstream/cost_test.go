@@ -10,6 +10,7 @@ import (
 	"sync"
 	"testing"
 
+	"stanzagate/internal/ns"
 	"stanzagate/internal/xmpptest"
 )
 
@@ -97,18 +98,27 @@ func TestIdleStreamMemory(t *testing.T) {
 	for _, c := range []struct {
 		name        string
 		o           xmpptest.Options
+		managed     bool
 		heap, stack float64
 	}{
-		{"tcp", xmpptest.Options{}, 3300, 5000},
-		{"tls", xmpptest.Options{TLS: ca.Good("example.org"), Direct: true}, 16000, 9000},
+		{"tcp", xmpptest.Options{}, false, 3000, 5000},
+		{"tls", xmpptest.Options{TLS: ca.Good("example.org"), Direct: true}, false, 11000, 9000},
+		{"managed", modern(), true, 4000, 5000},
 	} {
 		c.o.Handler = func(x *xmpptest.Conn) {
-			if x.Login() == nil {
-				x.Park()
+			if x.Login() != nil {
+				return
 			}
+			if c.managed {
+				x.Expect("enable")
+				x.Send("<enabled xmlns='" + ns.SM + "' id='x' resume='true'/>")
+			}
+			x.Park()
 		}
 		srv := xmpptest.Start(t, c.o)
-		d := newDialer(t, Config{Domains: []string{srv.Setting(ca.File())}})
+		d := managedDialer(t, Config{}, srv.Setting(ca.File()))
+		knows(d, htNone)
+		x := newSession()
 		usage := func() (heap, stack float64) {
 			runtime.GC()
 			runtime.GC()
@@ -120,7 +130,7 @@ func TestIdleStreamMemory(t *testing.T) {
 		var all []*Stream
 		var ended sync.WaitGroup
 		open := func() {
-			s, err := d.Open(ctx, Opening{Domain: "example.org"})
+			s, err := d.Open(ctx, Opening{Domain: "example.org", Managed: c.managed, Owner: x.Owner})
 			if err != nil {
 				t.Fatal(err)
 			}

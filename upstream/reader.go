@@ -27,10 +27,13 @@ func newReader(src io.Reader, limits xmlframe.Limits) *reader {
 
 // next returns the next token. What it returned before becomes invalid.
 func (r *reader) next() (xmlframe.Token, error) {
+	if r.ahead {
+		r.ahead = false
+		return r.token, r.tokenErr
+	}
 	for {
-		if r.buffered() {
-			r.ahead = false
-			return r.token, r.tokenErr
+		if tok, err := r.cut(); err != nil || tok.Kind != xmlframe.More {
+			return tok, err
 		}
 		// The scanner refuses an element as soon as it is beyond Limits.ElementBytes: that bounds the buffer.
 		if err := r.in.Fill(); err != nil {
@@ -42,14 +45,23 @@ func (r *reader) next() (xmlframe.Token, error) {
 // buffered reports whether a token, or a fault, is in what was read already: next would return it without reading. What
 // next returned before becomes invalid.
 func (r *reader) buffered() bool {
-	if r.ahead || r.in.Len() == 0 {
-		return r.ahead
+	if r.ahead {
+		return true
+	}
+	if tok, err := r.cut(); err != nil || tok.Kind != xmlframe.More {
+		r.ahead, r.token, r.tokenErr = true, tok, err
+	}
+	return r.ahead
+}
+
+// cut takes the next token off what was read, if it is all there.
+func (r *reader) cut() (xmlframe.Token, error) {
+	if r.in.Len() == 0 {
+		return xmlframe.Token{}, nil
 	}
 	tok, n, err := r.scan.Next(r.in.Bytes())
 	r.in.Consume(n)
-	r.ahead = err != nil || tok.Kind != xmlframe.More
-	r.token, r.tokenErr = tok, err
-	return r.ahead
+	return tok, err
 }
 
 // restart puts the scanner before a new stream header: no namespace of the old stream stays in scope (UP-028).
