@@ -113,7 +113,7 @@ func TestSavedStreamFindsNobody(t *testing.T) {
 // The server may have changed its list meanwhile; what it still offers works. Who has no account to
 // name signs in over a stream without one.
 //
-// Covers: UP-096, UP-106.
+// Covers: UP-106.
 func TestSavedStreamFindsAnotherList(t *testing.T) {
 	c, srv := saved(t)
 	srv.SetFaults(xmpptest.Faults{Mechanisms: []string{"PLAIN", "X-NEW"}})

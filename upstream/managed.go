@@ -18,8 +18,8 @@ type Failover struct {
 	Resumptions int    // at once for each server address; 0 means 64
 }
 
-// Owner is what a managed stream needs from who owns the session. All of it belongs to one session; the functions may be
-// called by any goroutine that calls the stream, never two at a time for one stream.
+// Owner is what a managed stream needs from who owns the session. All of it belongs to one session. Recv calls Resuming and
+// Renewed, Send calls Agent, RenewToken calls Renewed; they must not call the stream.
 type Owner struct {
 	Sealer Sealer        // for State
 	Max    time.Duration // how long the server is asked to keep the session; 0 leaves it to the server

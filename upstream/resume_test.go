@@ -127,6 +127,9 @@ func TestTakeover(t *testing.T) {
 			k.srv.Wait()
 			got := peer.Received()
 			contains(t, got, "<resume xmlns='"+ns.SM+"' previd=", " h='1'/>", "from='juliet@example.org'", "xml:lang='de'")
+			if signedIn := max(strings.Index(got, "</authenticate>"), strings.Index(got, "</auth>")); strings.Index(got, "<resume") < signedIn {
+				t.Error("the resumption is inline, which leaves no room for asking the owner")
+			}
 			lacks(t, got, "xmpp-bind", "<presence", "jabber:iq:roster", "disco#info")
 			again, err := c.State()
 			if err == nil && string(again) != string(state) {
