@@ -100,7 +100,8 @@ func TestWaitUnderTLS(t *testing.T) {
 	c.expect("message")
 }
 
-// Covers: UP-041. The server's end of the stream is answered although somebody is about to return from a write.
+// Covers: UP-041.
+// The server's end of the stream is answered although somebody is about to return from a write.
 func TestCloseIsAnsweredBesideASend(t *testing.T) {
 	conns := make(chan *xmpptest.Conn, 1)
 	done := make(chan string, 1)

@@ -24,6 +24,7 @@ type server struct {
 	anonymous  string   // domain for SASL ANONYMOUS; empty if the server has none
 	mechanisms []string // what must be offered on domain, beyond others
 	streamMgmt bool     // XEP-0198 with resumption
+	options    string   // further options of the gateway's domain setting
 	port       int      // client-to-server port, STARTTLS
 	tlsPort    int      // direct TLS; 0 if the server has none
 	native     map[string]string
@@ -45,7 +46,7 @@ func accountName(n int) string { return fmt.Sprintf("u%d", n) }
 
 // setting is the value of the gateway's domain setting for one of the server's domains.
 func (s *server) setting(domain, caFile string) string {
-	return fmt.Sprintf("%s=xmpp://127.0.0.1:%d?ca=%s", domain, s.port, caFile)
+	return fmt.Sprintf("%s=xmpp://127.0.0.1:%d?ca=%s%s", domain, s.port, caFile, s.options)
 }
 
 // servers are started on first use, once per run.
