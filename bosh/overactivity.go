@@ -71,6 +71,25 @@ func (m *machine) simultaneous() int {
 	return n
 }
 
+// canMakePlace says whether the oldest request could be answered now (BOSH-113): after a page load requests of the old page
+// may still be held whose end nobody has noticed, and those of the new page come in any order.
+func (m *machine) canMakePlace() bool {
+	s := m.win.oldest()
+	return s != nil && !s.created && m.releasable(s)
+}
+
+// makePlace answers the oldest requests until no more than places are left. It says whether that was enough.
+func (m *machine) makePlace(places int) bool {
+	m.pump()
+	for m.simultaneous() > places {
+		if !m.canMakePlace() {
+			return false
+		}
+		m.respond(m.win.oldest())
+	}
+	return true
+}
+
 // overactive judges a new request that was just taken in by what still has no answer (XEP-0124 §11). What the server
 // delays does not count: that is not the browser's doing, and hold is always below requests (BOSH-113).
 func (m *machine) overactive(r *request) {

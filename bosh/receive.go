@@ -13,11 +13,12 @@ func (m *machine) accept(x exchange, r *request) {
 	if high > m.win.received+window || m.win.special() {
 		places++ // XEP-0124 §11
 	}
+	crowded := m.simultaneous()+1 > places
 	switch {
 	case r.rid > high: // XEP-0124 §14.2
 		m.kill(x, itemNotFound, "rid above the window")
 		return
-	case m.simultaneous()+1 > places: // XEP-0124 §11
+	case crowded && !m.canMakePlace(): // XEP-0124 §11
 		m.kill(x, policyViolation, "too many requests at once")
 		return
 	case m.win.highest-m.win.answered > window+1 && !m.admits(r):
@@ -45,6 +46,10 @@ func (m *machine) accept(x exchange, r *request) {
 		if m.turn(next) {
 			m.start(next)
 		}
+	}
+	if crowded && m.life < lifeOver && !m.makePlace(places) {
+		m.kill(x, policyViolation, "too many requests at once")
+		return
 	}
 	m.overactive(r)
 }

@@ -144,7 +144,7 @@ func (o *machineOracle) end(e effects) {
 	if e.end.keep && !o.drained && o.mayEnd != "standDown" && !o.lostOwnership {
 		o.fail("end/keep", "the record stays although nobody else takes the session")
 	}
-	if !o.mayEndNow() && !(e.end.condition == "policy-violation" && o.deadConnection()) {
+	if !o.mayEndNow() {
 		text := fmt.Sprintf("condition %q (%s) in a session that should live", e.end.condition, e.end.reason)
 		if o.resumable && e.save != nil {
 			o.suspect, o.suspectAt = text, e.save.n // void if the record is refused (6)
@@ -180,15 +180,6 @@ func (o *machineOracle) stored(n uint64, ok bool) {
 		return
 	}
 	o.lostOwnership = true
-}
-
-// deadConnection says whether a request is open whose connection is gone without the gateway's notice: after a page load
-// such a request counts like any other (BOSH-109).
-func (o *machineOracle) deadConnection() bool {
-	return slices.ContainsFunc(o.open, func(e *simOpen) bool {
-		h := o.s.tries[e.x]
-		return h == nil || h.t.closed
-	})
 }
 
 func (o *machineOracle) mayEndNow() bool {
