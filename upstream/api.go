@@ -39,6 +39,12 @@ var (
 	ErrUnreachable = errors.New("no server of the domain answers") // resolve, connect, TLS or negotiation failed
 )
 
+// Causes of a failed Open that an operator can do something about.
+var (
+	ErrNoTLS          = errors.New("server offers no STARTTLS")
+	ErrAddressRefused = errors.New("address is not allowed for this domain") // by policy, whatever DNS says
+)
+
 // Cause classes of a failed Open, for metrics: see Error.Op.
 const (
 	OpResolve   = "resolve"

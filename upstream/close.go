@@ -243,7 +243,7 @@ func (s *Stream) move(l *link, features xmlframe.Element) (old *link, moved bool
 	s.cancel = nil
 	p := s.policy
 	p.noPlain = s.client.Exposed || s.dom.exposes(l)
-	p.translate = s.m != nil && s.translates(l)
+	p.translate = s.m != nil && s.d.translates(s.dom, l)
 	shown := p.filter(features)
 	if s.closed || s.p.begun || !bytes.Equal(shown.Raw, s.shown) {
 		return nil, false

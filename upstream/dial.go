@@ -19,9 +19,6 @@ var keepAlive = net.KeepAliveConfig{Enable: true, Idle: time.Minute, Interval: 1
 
 const userTimeout = time.Minute
 
-// errAddressRefused means that policy forbids an address that DNS gave.
-var errAddressRefused = errors.New("address is not allowed for this domain")
-
 // race connects to the first of targets that answers: each gets a head start of stagger over the next, a failure starts
 // the next at once. It returns the connection, the target, and the targets that have not failed or won, in order.
 func (d *Dialer) race(ctx context.Context, dom *Domain, targets []target) (net.Conn, target, []target, error) {
@@ -122,10 +119,10 @@ func (dom *Domain) allows(address string) error {
 	switch {
 	case dom.wild && !public:
 		// UP-010: what strangers' DNS says never leads into the operator's own network.
-		return fmt.Errorf("%s: %w: it is not public", ap.Addr(), errAddressRefused)
+		return fmt.Errorf("%s: %w: it is not public", ap.Addr(), ErrAddressRefused)
 	case dom.security == tlsNone && dom.host == "" && public:
 		// UP-011: plaintext only on loopback or private links, unless the operator named the host.
-		return fmt.Errorf("%s: %w: ?tls=none and a public address", ap.Addr(), errAddressRefused)
+		return fmt.Errorf("%s: %w: ?tls=none and a public address", ap.Addr(), ErrAddressRefused)
 	}
 	return nil
 }

@@ -221,11 +221,9 @@ func (d *Dialer) connected(dom *Domain, l *link, took time.Duration) {
 	switch {
 	case !ok:
 	case l.tls == nil:
-		m.Secured("none", "none", "none")
-	case dom.roots != nil:
-		m.Secured(tls.VersionName(l.tls.Version), tls.CipherSuiteName(l.tls.CipherSuite), "ca")
+		m.Secured("none", "none", dom.trust(nil))
 	default:
-		m.Secured(tls.VersionName(l.tls.Version), tls.CipherSuiteName(l.tls.CipherSuite), "system")
+		m.Secured(tls.VersionName(l.tls.Version), tls.CipherSuiteName(l.tls.CipherSuite), dom.trust(l.tls))
 	}
 }
 

@@ -140,7 +140,8 @@ type fastOffer struct {
 	sasl2      bool
 	mechanisms []string // of SASL2
 	fast       []string
-	types      int // of channel binding (XEP-0440 §3)
+	types      int  // of channel binding (XEP-0440 §3)
+	sm         bool // XEP-0198 inline (XEP-0198 §9.2)
 }
 
 func readFastOffer(features xmlframe.Element) fastOffer {
@@ -159,8 +160,11 @@ func readFastOffer(features xmlframe.Element) fastOffer {
 					continue
 				}
 				for f := range in.Children() {
-					if f.Is(ns.FAST, "fast") {
+					switch {
+					case f.Is(ns.FAST, "fast"):
 						o.fast = readMechanisms(f)
+					case f.Is(ns.SM, "sm"):
+						o.sm = true
 					}
 				}
 			}

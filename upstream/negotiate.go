@@ -46,6 +46,7 @@ type way struct {
 	from    string           // bare JID for the header; unlike Opening.From also over a network that is declared private
 	secured bool             // never in the clear
 	cert    *tls.Certificate // of ours
+	clear   *[]string        // where to leave the mechanisms that are offered before STARTTLS, nil for nowhere
 }
 
 // close closes the connection; TLS says close_notify first, with a deadline of its own (crypto/tls).
@@ -180,7 +181,10 @@ func (n *negotiation) run(ctx context.Context) (xmlframe.Element, error) {
 			return el, nil
 		}
 		// UP-012: no offer is no reason to go on in the clear.
-		return xmlframe.Element{}, &Error{Op: OpTLS, Addr: n.l.addr, Err: errNoTLS}
+		return xmlframe.Element{}, &Error{Op: OpTLS, Addr: n.l.addr, Err: ErrNoTLS}
+	}
+	if n.w.clear != nil {
+		*n.w.clear = readClassicList(el)
 	}
 	if err := n.startTLS(ctx); err != nil {
 		return xmlframe.Element{}, err
@@ -188,10 +192,7 @@ func (n *negotiation) run(ctx context.Context) (xmlframe.Element, error) {
 	return n.open()
 }
 
-var (
-	errNoTLS      = errors.New("server offers no STARTTLS")
-	errTLSRefused = errors.New("server refused STARTTLS")
-)
+var errTLSRefused = errors.New("server refused STARTTLS")
 
 // startTLS upgrades the connection (RFC 6120 §5.4).
 func (n *negotiation) startTLS(ctx context.Context) error {

@@ -107,7 +107,7 @@ func TestRedirectsThatAreNotFollowed(t *testing.T) {
 			t.Errorf("%q: %v", host, err)
 		}
 		srv.Wait()
-		if host == "8.8.8.8:5222" && !errors.Is(err, errAddressRefused) {
+		if host == "8.8.8.8:5222" && !errors.Is(err, ErrAddressRefused) {
 			t.Errorf("plaintext to a public address: %v", err)
 		}
 	}

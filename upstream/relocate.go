@@ -134,7 +134,7 @@ func (s *Stream) compose(ctx context.Context, a *attempt) []byte {
 	bare, wants := s.wantsLocked(a)
 	refused := bare != "" && bare == lg.refused && slices.Contains(l.mechanisms, a.mechanism)
 	// UP-074: only what SASL2 lists is done by SASL2.
-	sasl2 := s.translates(l) && !lg.classic && !refused && slices.Contains(l.offer.mechanisms, a.mechanism)
+	sasl2 := s.d.translates(s.dom, l) && !lg.classic && !refused && slices.Contains(l.offer.mechanisms, a.mechanism)
 	lg.sasl2, lg.asked, lg.candidate = sasl2, "", ""
 	if a.mechanism == plain && s.dom.reauth == reauthPassword && s.m.owner != nil {
 		lg.candidate = a.data
@@ -171,13 +171,13 @@ func (s *Stream) tokenMechanism(l *link, bare string) string {
 
 // translates reports whether the browser's classic SASL becomes SASL2 on that connection: for tokens, or because the server
 // speaks nothing else.
-func (s *Stream) translates(l *link) bool {
-	return l.offer.sasl2 && s.dom.trusts(l) && (s.d.cfg.Failover != nil || len(l.mechanisms) == 0)
+func (d *Dialer) translates(dom *Domain, l *link) bool {
+	return l.offer.sasl2 && dom.trusts(l) && (d.cfg.Failover != nil || len(l.mechanisms) == 0)
 }
 
 // list returns the mechanisms that the browser is shown on that connection. UP-103: those of SASL2 if that is what is spoken.
 func (s *Stream) list(l *link) []string {
-	if s.translates(l) {
+	if s.d.translates(s.dom, l) {
 		return l.offer.mechanisms
 	}
 	return l.mechanisms

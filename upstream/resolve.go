@@ -69,6 +69,11 @@ func (d *Dialer) discover(ctx context.Context, name string, sec security) ([]tar
 		return nil, errors.New("name has no DNS form")
 	}
 	plain, direct := d.lookupBoth(ctx, host, sec)
+	return arrange(host, plain, direct)
+}
+
+// arrange makes targets of what was found about a host, best first.
+func arrange(host string, plain, direct answer) ([]target, error) {
 	if !plain.exists && !direct.exists {
 		// RFC 6120 §3.2.1, UP-005: no answer, be it that there is no record or that DNS fails, leads to the domain itself.
 		return []target{{host: host, port: portClient, public: true}}, nil

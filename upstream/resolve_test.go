@@ -268,10 +268,10 @@ func TestOnlyAllowedAddressesAreDialled(t *testing.T) {
 		t.Error("asked ", asked)
 	}
 	open := newDialer(t, Config{Open: true, Resolver: z.resolver})
-	if _, err := open.Open(within(t), Opening{Domain: "evil.test"}); !errors.Is(err, errAddressRefused) || !errors.Is(err, ErrUnreachable) {
+	if _, err := open.Open(within(t), Opening{Domain: "evil.test"}); !errors.Is(err, ErrAddressRefused) || !errors.Is(err, ErrUnreachable) {
 		t.Error(err)
 	}
-	if _, err := open.Open(within(t), Opening{Domain: "[::1]"}); !errors.Is(err, errAddressRefused) {
+	if _, err := open.Open(within(t), Opening{Domain: "[::1]"}); !errors.Is(err, ErrAddressRefused) {
 		t.Error(err)
 	}
 	if n := srv.Accepted(); n > 0 {

@@ -67,7 +67,7 @@ func newStream(d *Dialer, dom *Domain, o Opening, l *link, features *xmlframe.El
 		s.m = newManaged(o, d.cfg.Failover != nil)
 	}
 	if o.Managed && features != nil {
-		s.policy.translate = s.translates(l)
+		s.policy.translate = s.d.translates(s.dom, l)
 		s.m.login = &login{shown: s.list(l)}
 	}
 	l.arm()

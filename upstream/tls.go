@@ -67,17 +67,50 @@ func (dom *Domain) verify(cs tls.ConnectionState, now time.Time) error {
 		Roots: dom.roots, Intermediates: inter, CurrentTime: now,
 		KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 	})
+	if err == nil {
+		err = dom.matches(leaf)
+	}
 	if err != nil {
-		return err
-	}
-	name := dom.reference
-	if name == "" {
-		name = dom.Name
-	}
-	if err := matchCertificate(leaf, name); err != nil {
-		return fmt.Errorf("certificate is not for %q: %w", name, err)
+		return &tls.CertificateVerificationError{UnverifiedCertificates: cs.PeerCertificates, Err: err}
 	}
 	return nil
+}
+
+// NameError means that a certificate, good otherwise, is for somebody else.
+type NameError struct {
+	Name string // that it should carry
+	Err  error
+}
+
+func (e *NameError) Error() string {
+	return fmt.Sprintf("certificate is not for %q: %v", e.Name, e.Err)
+}
+func (e *NameError) Unwrap() error { return e.Err }
+
+func (dom *Domain) matches(cert *x509.Certificate) error {
+	if err := matchCertificate(cert, dom.certified()); err != nil {
+		return &NameError{Name: dom.certified(), Err: err}
+	}
+	return nil
+}
+
+// certified is the name that certificates must carry.
+func (dom *Domain) certified() string {
+	if dom.reference != "" {
+		return dom.reference
+	}
+	return dom.Name
+}
+
+// trust says what certificates are verified against, as SecurityMetrics names it.
+func (dom *Domain) trust(cs *tls.ConnectionState) string {
+	switch {
+	case cs == nil:
+		return "none"
+	case dom.roots != nil:
+		return "ca"
+	}
+	return "system"
 }
 
 // understood returns the certificate as crypto/x509 may verify it: a critical subjectAltName that holds nothing but entries

@@ -133,7 +133,7 @@ func TestTLSIsRequired(t *testing.T) {
 	srv := xmpptest.Start(t, xmpptest.Options{})
 	d := newDialer(t, Config{Domains: []string{"example.org=xmpp://" + srv.Addr}})
 	_, err := d.Open(within(t), Opening{Domain: "example.org"})
-	if !errors.Is(err, errNoTLS) || !errors.Is(err, ErrUnreachable) {
+	if !errors.Is(err, ErrNoTLS) || !errors.Is(err, ErrUnreachable) {
 		t.Error(err)
 	}
 	for _, query := range []string{"?tls=optional", "?tls=none"} {

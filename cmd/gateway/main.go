@@ -16,6 +16,7 @@ import (
 type commands struct {
 	Serve   serveCommand   `cmd:"" default:"withargs" help:"Run the gateway (also without a command)."`
 	Show    configCommand  `cmd:"" name:"config" help:"Print the effective configuration, secrets masked, each key with its source."`
+	Check   checkCommand   `cmd:"" help:"Print what sessions of a domain would meet: records, TLS, mechanisms, whether they survive."`
 	Bench   benchCommand   `cmd:"" help:"Put load on a server or gateway and measure it." passthrough:""`
 	Version versionCommand `cmd:"" help:"Print the version."`
 }

@@ -40,10 +40,8 @@ func (e *settingError) Error() string {
 // load finds the file and refuses keys and variables that are no settings.
 func (s *sources) load(k *kong.Kong, p process) error {
 	known := map[string]bool{}
-	for _, node := range k.Model.Children {
-		for _, f := range node.Flags {
-			known[f.Name] = true
-		}
+	for _, f := range k.Model.Children[0].Flags { // those of serve: what other commands have beside them is no setting
+		known[f.Name] = true
 	}
 	if err := s.readEnvironment(known, p.environment); err != nil {
 		return err

@@ -1,0 +1,58 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"stanzagate/upstream"
+)
+
+// checkCommand tells an operator what sessions of a domain would meet, with the settings of serve.
+type checkCommand struct {
+	Domain string `arg:"" help:"XMPP domain, which the settings have to name unless open is true."`
+	JSON   bool   `name:"json" help:"Print JSON."`
+
+	settings `embed:""`
+}
+
+func (c *checkCommand) Run(p *process, src *sources) error {
+	if err := c.settings.check(); err != nil {
+		return src.explain(err, "default")
+	}
+	domain, err := upstream.Normalise(c.Domain)
+	if err != nil {
+		return fmt.Errorf("check %q: %w", c.Domain, err)
+	}
+	dialer, err := upstream.NewDialer(upstream.Config{
+		Domains: c.Domains, Open: c.Open, ConnectTimeout: c.Limit.ConnectTimeout, Failover: c.failover(),
+	})
+	if err != nil {
+		return fmt.Errorf("%w: %w", errConfiguration, err)
+	}
+	if _, err := dialer.Serves(domain); err != nil {
+		return fmt.Errorf("check %s: %w; name it as for serve, as in --domain %s, or set open to true", domain, err, domain)
+	}
+	// Probe ends by itself, after limit.connect-timeout.
+	found, err := dialer.Probe(context.Background(), domain)
+	r := newReport(found, err, c.failover() != nil)
+	if c.JSON {
+		err = printJSON(p, r)
+	} else {
+		_, err = p.stdout.Write([]byte(r.words()))
+	}
+	if err != nil {
+		return fmt.Errorf("print: %w", err)
+	}
+	if !r.Login {
+		return fmt.Errorf("check %s: no browser could log in", domain)
+	}
+	return nil
+}
+
+// failover is what these settings make of sessions whose replica dies; nil if they end with it.
+func (s *settings) failover() *upstream.Failover {
+	if len(s.Redis) == 0 || len(s.Failover.Key) == 0 {
+		return nil
+	}
+	return &upstream.Failover{}
+}
