@@ -23,9 +23,6 @@ func (s *settings) check() error {
 			return err
 		}
 	}
-	if len(s.Domains) == 0 && !s.Open {
-		return &settingError{key: "domain", want: "nothing would be served; name a domain as in --domain example.org, or set open to true"}
-	}
 	return nil
 }
 

@@ -159,13 +159,16 @@ func (g *gateway) configuredHost(host string) (string, bool) {
 	return name, err == nil
 }
 
-// showDomains gives the page the domains that are served now.
+// showDomains gives the page, and the operator if there are none, the domains that are served now.
 func (g *gateway) showDomains() {
 	page := web.Handler(web.Config{
 		BOSHPath: g.settings.PathBOSH, WebSocketPath: g.settings.PathWebSocket,
 		Domains: g.dialer.Domains(), AnyDomain: g.settings.Open,
 	})
 	g.page.Store(&page)
+	if len(g.dialer.Domains()) == 0 && !g.settings.Open {
+		g.log.LogAttrs(context.Background(), slog.LevelWarn, "no domain is served; name one as in --domain example.org, or set open to true")
+	}
 }
 
 func (g *gateway) registerGauges() {

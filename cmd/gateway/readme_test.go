@@ -2,10 +2,13 @@ package main
 
 import (
 	"os"
+	"regexp"
 	"strings"
 	"testing"
 
 	"github.com/alecthomas/kong"
+
+	"stanzagate/upstream"
 )
 
 // README.md has every setting with its default, and no other.
@@ -39,5 +42,30 @@ func TestReadmeHasTheSettings(t *testing.T) {
 	}
 	for name := range documented {
 		t.Errorf("%s is documented and does not exist", name)
+	}
+}
+
+// README.md and the help have every option of a domain, as the parser lists them when it is given another.
+func TestReadmeHasTheOptionsOfDomains(t *testing.T) {
+	text, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, row, _ := strings.Cut(string(text), "\n| `domain` |")
+	row, _, _ = strings.Cut(row, "\n")
+	_, help, _ := execute(nil, "serve", "--help")
+	_, err = upstream.ParseDomain("example.org?frobnicate=x")
+	if err == nil {
+		t.Fatal("an unknown option was taken")
+	}
+	_, forms, _ := strings.Cut(err.Error(), "with ")
+	options := regexp.MustCompile(`\?[a-z-]+=`).FindAllString(forms, -1)
+	if len(options) < 7 {
+		t.Fatalf("%q in %s", options, forms)
+	}
+	for _, option := range options {
+		if !strings.Contains(row, option) || !strings.Contains(help, option) {
+			t.Errorf("%s is missing in README.md or in the help", option)
+		}
 	}
 }

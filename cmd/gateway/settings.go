@@ -15,7 +15,7 @@ type settings struct {
 	Admin          string `name:"admin.listen" default:"127.0.0.1:9280" help:"Address of /metrics, /healthz, /readyz, /status and /debug/pprof."`
 	PathBOSH       string `name:"path.bosh" default:"/http-bind" help:"Path of the BOSH endpoint."`
 	PathWebSocket  string `name:"path.websocket" default:"/xmpp-websocket" help:"Path of the WebSocket endpoint."`
-	Domains        list   `name:"domain" help:"XMPP domain to serve, repeatable: example.org, example.org=xmpp://host:port or =xmpps://host:port, with ?tls=, ?ca=, ?name=, ?proxy=."`
+	Domains        list   `name:"domain" help:"XMPP domain to serve, repeatable: example.org, example.org=xmpp://host:port or =xmpps://host:port, with ?tls=, ?ca=, ?name=, ?proxy=, ?plus=, ?reauth=, ?reauth-ca=."`
 	Open           bool   `name:"open" default:"false" help:"Serve any domain that is found by SRV at a public address."`
 	Origins        list   `name:"origins" default:"*" help:"Web origins that may use the endpoints: exact, https://*.example.org or *."`
 	RequireOrigin  bool   `name:"require-origin" default:"false" help:"Refuse WebSocket handshakes without an Origin, which programs other than browsers make."`

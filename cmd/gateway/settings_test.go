@@ -1,6 +1,7 @@
 package main
 
 import (
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -194,10 +195,28 @@ func TestBadSettings(t *testing.T) {
 	}
 }
 
+// Without a domain there is nothing wrong that a reload could not mend: config prints, and serve warns and runs.
 func TestNothingServed(t *testing.T) {
-	status, _, errs := execute(nil, "serve")
-	if status != 2 || !strings.Contains(errs, "--domain example.org") || !strings.Contains(errs, "open") {
-		t.Errorf("status %d: %s", status, errs)
+	if got := shown(t, nil); got["domain"] != [2]string{"[]", "default"} {
+		t.Errorf("%v", got["domain"])
+	}
+	s := testSettings(t)
+	s.Domains = nil
+	r := start(t, s, nil)
+	const warning = "no domain is served; name one as in --domain example.org, or set open to true"
+	if !r.log.has(warning) {
+		t.Error("no warning")
+	}
+	if resp, _ := r.get(r.admin() + "/readyz"); resp.StatusCode != http.StatusOK {
+		t.Error(resp.Status)
+	}
+	s = testSettings(t)
+	s.Domains, s.Open = nil, true
+	if r := start(t, s, nil); r.log.has(warning) {
+		t.Error("a warning although any domain is served")
+	}
+	if r := start(t, testSettings(t), nil); r.log.has(warning) {
+		t.Error("a warning although a domain is served")
 	}
 }
 
