@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"stanzagate/internal/origin"
+	"stanzagate/internal/parked"
 	"stanzagate/internal/peer"
 	"stanzagate/internal/quota"
 	"stanzagate/internal/xmlframe"
@@ -21,6 +22,7 @@ type Config struct {
 	Origins       origin.Policy
 	Peers         *peer.Resolver // nil: no proxy is trusted
 	Quota         *quota.Quota   // nil: no limits per address
+	Lot           *parked.Lot    // takes the connections of requests that wait long; nil: they stay with net/http
 
 	RequireTLS bool   // refuse sessions in the clear, loopback excepted (XEP-0124 §19.1); see peer.Peer.Secure
 	SecureURI  string // https URI of this endpoint that refused browsers are told; "" for none

@@ -8,7 +8,9 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
+	"stanzagate/internal/parked"
 	"stanzagate/internal/peer"
 	"stanzagate/internal/quota"
 	"stanzagate/upstream"
@@ -18,6 +20,7 @@ import (
 type Handler struct {
 	// immutable after New
 	cfg      Config
+	long     time.Duration // after which a request is parked
 	machine  *machineConfig
 	registry *registry
 	decoders sync.Pool
@@ -41,8 +44,8 @@ func New(cfg Config) (*Handler, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	h := &Handler{cfg: cfg, machine: cfg.machineConfig(), registry: newRegistry()}
-	h.visits.New = func() any { return &visit{waiter: waiter{done: make(chan struct{}, 1)}} }
+	h := &Handler{cfg: cfg, long: restAfter, machine: cfg.machineConfig(), registry: newRegistry()}
+	h.visits.New = func() any { return h.newVisit() }
 	h.decoders.New = func() any { return newDecoder(cfg.Limits) }
 	h.ctx, h.cancel = context.WithCancel(context.Background())
 	return h, nil
@@ -61,9 +64,16 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer v.contain()
 	v.dispatch()
 	if v.session != nil && v.x != 0 {
-		v.finish(v.session.wait(r.Context(), &v.waiter))
+		how := v.session.wait(r.Context(), &v.waiter, v.long())
+		if how == waitLong {
+			if v.park() {
+				return
+			}
+			how = v.session.wait(r.Context(), &v.waiter, nil)
+		}
+		v.finish(how != waitGone)
 	}
-	*v = visit{waiter: waiter{done: v.done}}
+	*v = visit{waiter: waiter{done: v.done}, timer: v.timer}
 	h.visits.Put(v) // not after a panic: then nobody knows what still refers to it
 }
 
@@ -96,11 +106,14 @@ type visit struct {
 	r       *http.Request
 	peer    peer.Peer
 	control http.ResponseController
-	session *session // once it is known; nil for none
-	request *request // what is to be used again after the answer; nil for nothing
-	script  bool     // XEP-0252
-	begun   bool     // part of the answer may be out
-	waiter           // for the session's answer
+	session *session         // once it is known; nil for none
+	request *request         // what is to be used again after the answer; nil for nothing
+	script  bool             // XEP-0252
+	begun   bool             // part of the answer may be out
+	unread  bool             // there is more of the body
+	timer   *time.Timer      // for long; nil where requests are not parked
+	late    *parked.Response // w, once parked
+	waiter                   // for the session's answer
 }
 
 // post serves one POST: a <body/> (XEP-0124 §6).
@@ -135,6 +148,7 @@ func (v *visit) serve(req *request, err error) {
 	if err != nil {
 		v.debug("request refused", err)
 		v.closeIfTooLarge(err)
+		v.unread = errors.Is(err, errTooLarge)
 		s.refuse(&v.waiter, conditionOf(err))
 		return
 	}

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"stanzagate/internal/origin"
+	"stanzagate/internal/parked"
 	"stanzagate/internal/xmlframe"
 	"stanzagate/internal/xmpptest"
 	"stanzagate/upstream"
@@ -54,6 +55,9 @@ func newRig(t testing.TB, xo xmpptest.Options, cfg Config, options ...rigOption)
 		cfg.Metrics = r.counted
 	}
 	web := httptest.NewUnstartedServer(nil)
+	if parksAtOnce {
+		cfg.Lot = parked.New(patience)
+	}
 	for _, o := range options {
 		o(&cfg, web)
 	}
@@ -63,6 +67,9 @@ func newRig(t testing.TB, xo xmpptest.Options, cfg Config, options ...rigOption)
 	}
 	r.h, r.web = h, web
 	web.Config.Handler = h
+	if cfg.Lot != nil {
+		r.parkAtOnce(cfg.Lot)
+	}
 	if web.TLS != nil {
 		web.StartTLS()
 	} else {

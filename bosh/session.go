@@ -97,6 +97,16 @@ type waiter struct {
 	x      exchange
 	answer answer        // written before done is sent to
 	done   chan struct{} // capacity 1, so that the one who answers never waits; sent to once for each x
+	parked *visit        // guarded by session.mu; nil while a goroutine waits on done
+}
+
+// wakeLocked tells who waits that there is an answer. The waiter may be used for another request from here on.
+func (s *session) wakeLocked(w *waiter) {
+	parked := w.parked
+	w.done <- struct{}{}
+	if parked != nil {
+		s.goLocked(parked.conclude)
+	}
 }
 
 // create begins the session with its first request. The caller waits for the answer then.
@@ -138,23 +148,34 @@ func (s *session) exchange(w *waiter, call func(time.Time, exchange) effects) {
 	}
 }
 
-// wait waits for the answer. It reports false if the browser went away before there was one.
-func (s *session) wait(ctx context.Context, w *waiter) bool {
+// waited is how a wait for an answer ended.
+type waited uint8
+
+const (
+	waitAnswered waited = iota
+	waitGone            // the browser went away before
+	waitLong            // long has come before
+)
+
+// wait waits for the answer, or until long.
+func (s *session) wait(ctx context.Context, w *waiter, long <-chan time.Time) waited {
 	select {
 	case <-w.done: // Done allocates, so it is asked for only if there is need to wait
-		return true
+		return waitAnswered
 	default:
 	}
 	select {
 	case <-w.done:
-		return true
+		return waitAnswered
+	case <-long:
+		return waitLong
 	case <-ctx.Done():
 	}
 	if s.leave(w) {
-		return false
+		return waitGone
 	}
 	<-w.done // the answer was quicker; it may still reach the browser
-	return true
+	return waitAnswered
 }
 
 // letsGo reports whether nothing needs a request any more (see request): it has been forwarded if there was something to
@@ -273,7 +294,7 @@ func (s *session) executeLocked(e *effects) {
 func (s *session) answerLocked(a *answer) {
 	if w := s.takeLocked(a.x); w != nil {
 		w.answer = *a
-		w.done <- struct{}{}
+		s.wakeLocked(w)
 	}
 }
 
@@ -301,7 +322,7 @@ func (s *session) forgetLocked() {
 	}
 	for _, w := range s.waiting {
 		w.answer.kind = answerUnavailable
-		w.done <- struct{}{}
+		s.wakeLocked(w)
 	}
 	s.waiting = nil
 	for i, f := range s.feeds {
@@ -327,7 +348,7 @@ func (s *session) crashLocked() {
 	}
 	for _, w := range s.waiting {
 		w.answer.response = response{terminate: true, condition: internalServerError}
-		w.done <- struct{}{}
+		s.wakeLocked(w)
 	}
 	s.waiting = nil
 	s.working = false // whoever had the turn may be the one that went wrong

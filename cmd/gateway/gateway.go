@@ -16,6 +16,7 @@ import (
 
 	"stanzagate/bosh"
 	"stanzagate/internal/origin"
+	"stanzagate/internal/parked"
 	"stanzagate/internal/peer"
 	"stanzagate/internal/quota"
 	"stanzagate/internal/xmlframe"
@@ -41,6 +42,7 @@ type gateway struct {
 	started   time.Time
 	peers     *peer.Resolver
 	dialer    *upstream.Dialer
+	lot       *parked.Lot
 	bosh      transport
 	websocket transport
 	hostMeta  http.Handler
@@ -66,7 +68,7 @@ func newGateway(s *settings, log *slog.Logger) (*gateway, error) {
 }
 
 func wire(s *settings, log *slog.Logger) (*gateway, error) {
-	g := &gateway{settings: s, log: log, metrics: newMetrics(), started: time.Now()}
+	g := &gateway{settings: s, log: log, metrics: newMetrics(), lot: parked.New(idleTimeout), started: time.Now()}
 	origins, err := origin.Parse(s.Origins)
 	if err != nil {
 		return nil, err
@@ -112,7 +114,7 @@ func (g *gateway) newHandlers(origins origin.Policy) error {
 		maxPause = -1 // none
 	}
 	overHTTP, err := bosh.New(bosh.Config{
-		Dialer: g.dialer, DefaultDomain: s.BOSH.DefaultDomain, Origins: origins, Peers: g.peers, Quota: shared,
+		Dialer: g.dialer, DefaultDomain: s.BOSH.DefaultDomain, Origins: origins, Peers: g.peers, Quota: shared, Lot: g.lot,
 		RequireTLS: s.RequireTLS, SecureURI: secureURI(s),
 		Limits: limits, BodyBytes: s.Limit.BodyBytes, QueueBytes: s.Limit.QueueBytes,
 		BodyTimeout: s.Limit.BodyTimeout, AuthTimeout: s.Limit.AuthTimeout,

@@ -81,7 +81,10 @@ func (g *gateway) listen() (_ *listeners, err error) {
 		}
 		l.secure = true
 		l.server.Protocols.SetHTTP2(true)
-		l.server.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: g.cert.get}
+		l.server.TLSConfig = &tls.Config{
+			MinVersion: tls.VersionTLS12, GetCertificate: g.cert.get,
+			NextProtos: []string{"h2", "http/1.1"}, // see parked.Lot.Listener
+		}
 		all.public = append(all.public, l)
 	}
 	if s.Admin != "" {

@@ -54,10 +54,17 @@ func (g *gateway) serve(all *listeners, signals <-chan os.Signal, reread func() 
 	failed := make(chan error, len(all.all())) // holds the end of every listener, so that none waits
 	var serving sync.WaitGroup
 	defer serving.Wait()
+	trimming, stopTrimming := context.WithCancel(context.Background())
+	defer stopTrimming()
+	serving.Go(func() { trim(trimming) })
 	for _, l := range all.all() {
 		g.log.LogAttrs(context.Background(), slog.LevelInfo, "listening", slog.String("address", l.Addr().String()),
 			slog.Bool("tls", l.secure), slog.Bool("admin", l == all.admin))
 		serving.Go(func() { failed <- l.serve() })
+	}
+	for _, l := range all.public {
+		again := g.lot.Listener(l.server, l.Addr())
+		serving.Go(func() { _ = l.server.Serve(again) }) // it ends with the server, which has said why already
 	}
 	for {
 		select {
@@ -105,6 +112,7 @@ func (g *gateway) stop(signals <-chan os.Signal, all *listeners) error {
 	for _, l := range all.all() {
 		l.server.Close() // what Shutdown left; all that could go wrong is that it is closed
 	}
+	g.lot.Close()
 	close(watched)
 	watching.Wait()
 	interrupt(nil)

@@ -35,7 +35,7 @@ var rules = map[string]rule{
 		"golang.org/x/net/idna", "github.com/redis/go-redis/v9",
 	}, "it wires all others together; nothing imports it"},
 	"bosh": {
-		[]string{"upstream", "sessionstore", "internal/xmlframe", "internal/ns", "internal/origin", "internal/peer", "internal/quota", "internal/replica", "internal/seal"},
+		[]string{"upstream", "sessionstore", "internal/xmlframe", "internal/ns", "internal/origin", "internal/parked", "internal/peer", "internal/quota", "internal/replica", "internal/seal"},
 		nil,
 		"long polling knows neither WebSocket nor the store's and the metrics' libraries",
 	},
@@ -67,6 +67,7 @@ var rules = map[string]rule{
 	"internal/origin":      {nil, nil, "a policy is pure"},
 	"internal/peer":        {nil, nil, "what is believed depends on the request alone"},
 	"internal/quota":       {nil, nil, "limits depend on addresses and time alone"},
+	"internal/parked":      {nil, nil, "a connection waits whatever its request is about"},
 	"internal/readbuf":     {nil, nil, "a buffer knows connections, not what they carry"},
 	"internal/load":        {nil, nil, "a load generator that shares code with the gateway would share its faults"},
 	"internal/xmpptest":    {[]string{"internal/xmlframe", "internal/ns"}, nil, "a scripted server that shares code with upstream would share its faults"},
