@@ -108,8 +108,10 @@ func (h *Handler) refusal(header http.Header, r *http.Request, p peer.Peer) (sta
 		// RFC 8441 is not offered, so HTTP/2 ends here too.
 		return http.StatusBadRequest, "this is an XMPP over WebSocket endpoint (RFC 7395)"
 	case r.Header.Get("Sec-WebSocket-Version") != "13":
-		// RFC 6455 §4.4: say which version would do.
+		// RFC 6455 §4.4: say which version would do. RFC 9110 §15.5.22: and what to upgrade to.
 		header.Set("Sec-WebSocket-Version", "13")
+		header.Set("Upgrade", "websocket")
+		header.Set("Connection", "Upgrade")
 		return http.StatusUpgradeRequired, "WebSocket version 13 is required"
 	case h.cfg.RequireTLS && exposed(p):
 		return http.StatusForbidden, "this endpoint is reached over wss only"
@@ -130,11 +132,18 @@ func (h *Handler) refusal(header http.Header, r *http.Request, p peer.Peer) (sta
 // exposed reports whether others can listen to what the browser says to us (UP-051).
 func exposed(p peer.Peer) bool { return !p.Secure && p.Addr.IsValid() && !p.Addr.Addr().IsLoopback() }
 
-// refuse answers a handshake without an upgrade.
+// refuse answers a handshake without an upgrade. The connection ends with it: a browser makes each handshake on a fresh one,
+// and whoever goes on asking without taking the answers does not hold a goroutine here.
 func (h *Handler) refuse(w http.ResponseWriter, p peer.Peer, status int, why string) {
 	h.cfg.Log.LogAttrs(h.ctx, slog.LevelDebug, "websocket handshake refused",
 		slog.String("remote", p.Addr.String()), slog.Int("status", status), slog.String("reason", why))
+	endConnection(w.Header())
 	http.Error(w, why, status)
+}
+
+// endConnection makes net/http close the connection after the answer. It looks at the first value only.
+func endConnection(header http.Header) {
+	header["Connection"] = append([]string{"close"}, header["Connection"]...)
 }
 
 // hasToken reports whether a comma-separated header, perhaps sent in several lines, has the token.

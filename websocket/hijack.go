@@ -52,9 +52,14 @@ type handshake struct {
 	library library
 }
 
-// WriteHeader answers with the subprotocol as RFC 7395 §3.1 spells it, whatever else the browser offered.
+// WriteHeader answers with the subprotocol as RFC 7395 §3.1 spells it, whatever else the browser offered. If the library
+// refuses, the connection ends, as in refuse.
 func (w *handshake) WriteHeader(status int) {
-	w.Header().Set("Sec-WebSocket-Protocol", subprotocol)
+	if status == http.StatusSwitchingProtocols {
+		w.Header().Set("Sec-WebSocket-Protocol", subprotocol)
+	} else {
+		endConnection(w.Header())
+	}
 	w.ResponseWriter.WriteHeader(status)
 }
 

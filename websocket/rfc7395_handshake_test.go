@@ -80,6 +80,12 @@ func TestRFC6455_4_2_Handshake(t *testing.T) {
 			if b.resp.StatusCode != c.status {
 				t.Errorf("status %s, want %d", b.resp.Status, c.status)
 			}
+			if refused := c.status != 101; b.resp.Close != refused {
+				t.Errorf("the connection ends: %v, want %v", b.resp.Close, refused)
+			}
+			if c.status == 426 && name != "HTTP/1.0" && b.resp.Header.Get("Upgrade") != "websocket" {
+				t.Errorf("426 without Upgrade: %v", b.resp.Header) // RFC 9110 §15.5.22
+			}
 			if c.header[0] != "" && b.resp.Header.Get(c.header[0]) != c.header[1] {
 				t.Errorf("%s: %q, want %q", c.header[0], b.resp.Header.Get(c.header[0]), c.header[1])
 			}

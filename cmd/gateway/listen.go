@@ -118,6 +118,8 @@ func (g *gateway) newServer(h http.Handler) *http.Server {
 	return &http.Server{
 		Handler: h, Protocols: protocols, ErrorLog: newServerLog(g.log),
 		ReadHeaderTimeout: g.settings.Limit.HeaderTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: headerBytes,
+		// Streams have deadlines; the connection under them has this one.
+		HTTP2: &http.HTTP2Config{WriteByteTimeout: g.settings.Limit.BodyTimeout},
 	}
 }
 
@@ -125,7 +127,7 @@ func (g *gateway) newServer(h http.Handler) *http.Server {
 // the server's own ResponseWriter to take the connection over.
 func (g *gateway) routes() http.Handler {
 	rest := chi.NewRouter()
-	rest.Use(g.boundBody)
+	rest.Use(g.boundAnswer)
 	rest.Handle(web.HostMetaPath, g.hostMeta)
 	rest.Handle(web.HostMetaJSONPath, g.hostMeta)
 	if g.settings.Page {
@@ -136,22 +138,38 @@ func (g *gateway) routes() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case bosh, boshSlash:
+			if r.Method != http.MethodPost { // which has its own time for the body
+				g.boundBody(w, r)
+			}
 			g.bosh.ServeHTTP(w, r)
 		case websocket, websocketSlash:
+			g.boundBody(w, r) // a connection that is taken over loses its deadlines
 			g.websocket.ServeHTTP(w, r)
 		default:
+			g.boundBody(w, r)
 			rest.ServeHTTP(w, r)
 		}
 	})
 }
 
 // boundBody limits how long a request may take to send a body that nobody reads: net/http waits for some of it.
-func (g *gateway) boundBody(next http.Handler) http.Handler {
+func (g *gateway) boundBody(w http.ResponseWriter, r *http.Request) {
+	if r.ContentLength != 0 {
+		// An error means that this connection knows no deadlines; then there is none to keep.
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(g.settings.Limit.BodyTimeout))
+	}
+}
+
+// boundAnswer limits how long a browser may take to receive an answer, by as much as it has for the body of a request. The
+// endpoints do so themselves.
+func (g *gateway) boundAnswer(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.ContentLength != 0 {
-			// An error means that this connection knows no deadlines; then there is none to keep.
-			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(g.settings.Limit.BodyTimeout))
-		}
+		control := http.NewResponseController(w)
+		_ = control.SetWriteDeadline(time.Now().Add(g.settings.Limit.BodyTimeout))
 		next.ServeHTTP(w, r)
+		if r.ProtoMajor < 2 && control.Flush() == nil {
+			// net/http keeps a deadline of HTTP/1 for the next request on the connection, whoever serves it.
+			_ = control.SetWriteDeadline(time.Time{})
+		}
 	})
 }

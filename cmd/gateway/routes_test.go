@@ -3,12 +3,16 @@ package main
 import (
 	"bufio"
 	"context"
+	"errors"
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/net/http2"
 )
 
 // allRoutes are paths of both listeners.
@@ -197,6 +201,10 @@ func TestSlowRequestsAreDropped(t *testing.T) {
 		"part of header": "GET /xmpp-websocket HTTP/1.1\r\nHost: gw",
 		"no body":        "GET / HTTP/1.1\r\nHost: gw\r\nContent-Length: 1000\r\n\r\n",
 		"part of a body": "POST /.well-known/host-meta HTTP/1.1\r\nHost: gw\r\nContent-Length: 1000\r\n\r\nx",
+		"handshake":      "GET /xmpp-websocket HTTP/1.1\r\nHost: gw\r\nContent-Length: 1000\r\n\r\nx",
+		"chunks":         "POST /xmpp-websocket HTTP/1.1\r\nHost: gw\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nx",
+		"wrong method":   "PUT /http-bind HTTP/1.1\r\nHost: gw\r\nContent-Length: 1000\r\n\r\nx",
+		"preflight":      "OPTIONS /http-bind HTTP/1.1\r\nHost: gw\r\nContent-Length: 1000\r\n\r\nx",
 	} {
 		conn := r.dial()
 		if _, err := io.WriteString(conn, request); err != nil {
@@ -206,6 +214,71 @@ func TestSlowRequestsAreDropped(t *testing.T) {
 		if _, err := io.Copy(io.Discard, conn); err != nil || time.Since(begin) > 5*time.Second {
 			t.Errorf("%s: %v after %v", name, err, time.Since(begin))
 		}
+	}
+}
+
+// A browser that asks and asks and takes no answer is dropped too, over HTTP/1.1 and HTTP/2.
+func TestBrowsersThatTakeNoAnswerAreDropped(t *testing.T) {
+	s := testSettings(t)
+	s.H2C = true
+	r := start(t, s, func(g *gateway) { g.settings.Limit.BodyTimeout = 200 * time.Millisecond })
+	for name, request := range map[string]string{
+		"page":      "GET / HTTP/1.1\r\nHost: gw\r\n\r\n",
+		"nothing":   "GET /nothing HTTP/1.1\r\nHost: gw\r\n\r\n",
+		"discovery": "GET /.well-known/host-meta HTTP/1.1\r\nHost: one.example\r\n\r\n",
+		"handshake": "GET /xmpp-websocket HTTP/1.1\r\nHost: gw\r\n\r\n",
+		"bad key": "GET /xmpp-websocket HTTP/1.1\r\nHost: gw\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
+			"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: xmpp\r\nSec-WebSocket-Key: x\r\n\r\n",
+	} {
+		conn := r.dial()
+		expectDrop(t, name, conn, func() error {
+			_, err := io.WriteString(conn, request)
+			return err
+		})
+	}
+	conn := r.dial()
+	if _, err := io.WriteString(conn, http2.ClientPreface); err != nil {
+		t.Fatal(err)
+	}
+	framer := http2.NewFramer(conn, conn)
+	if err := framer.WriteSettings(); err != nil {
+		t.Fatal(err)
+	}
+	expectDrop(t, "HTTP/2", conn, func() error { return framer.WritePing(false, [8]byte{}) })
+}
+
+// expectDrop asks until the connection is gone. With all buffers on the way full that takes the time-out, not longer.
+func expectDrop(t *testing.T, name string, conn net.Conn, ask func() error) {
+	t.Helper()
+	for {
+		if err := ask(); errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("%s: the connection stays", name)
+			return
+		} else if err != nil {
+			return
+		}
+	}
+}
+
+// The time for the answer ends with it: the next request on the connection has its own.
+func TestTimeForAnswersEndsWithThem(t *testing.T) {
+	const limit = 100 * time.Millisecond
+	r := start(t, testSettings(t), func(g *gateway) { g.settings.Limit.BodyTimeout = limit })
+	conn := r.dial()
+	answers := bufio.NewReader(conn)
+	for range 2 {
+		if _, err := io.WriteString(conn, "OPTIONS /http-bind HTTP/1.1\r\nHost: gw\r\nOrigin: https://a.example\r\n\r\nGET /nothing HTTP/1.1\r\nHost: gw\r\n\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			resp, err := http.ReadResponse(answers, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, _ = io.Copy(io.Discard, resp.Body)
+			resp.Body.Close()
+		}
+		time.Sleep(2 * limit) // what is tested is that nothing happens in this time
 	}
 }
 
