@@ -100,6 +100,19 @@ func TestConfigPrintsAFile(t *testing.T) {
 	}
 }
 
+// Files without a setting are files, and an alias stands for what it names.
+func TestUnusualFiles(t *testing.T) {
+	for text, want := range map[string]string{
+		"": "[]", "# nothing\n": "[]", "---\n": "[]", "---\n# nothing\n...\n": "[]", "{}": "[]", "---\ndomain: a.example\n": `["a.example"]`,
+		"domain: [&a a.example, b.example]\nbosh.default-domain: *a\n": `["a.example", "b.example"]`,
+		"bosh.default-domain: &a a.example\ndomain: [*a]\n":            `["a.example"]`,
+	} {
+		if got := shown(t, nil, "--config", writeFile(t, "g.yaml", text))["domain"][0]; got != want {
+			t.Errorf("%q gives %s", text, got)
+		}
+	}
+}
+
 func TestBooleans(t *testing.T) {
 	for args, want := range map[string]string{"--open": "true", "--open=true": "true", "--open=false": "false"} {
 		if got := shown(t, nil, "--domain", "one.example", args)["open"][0]; got != want {
@@ -132,6 +145,7 @@ func TestBadSettings(t *testing.T) {
 		"nested list":            {nil, nil, "domain: [[a]]", []string{"domain", "list of plain values"}},
 		"list as file":           {nil, nil, "- a", []string{"config", "keys and values"}},
 		"not YAML":               {nil, nil, "\t: :", []string{"config", "is not YAML"}},
+		"two documents":          {nil, nil, "listen: :1\n---\nlisten: :2\n", []string{"config", "more than one YAML document"}},
 		"no file":                {nil, []string{"--config", "/nonexistent/x"}, "", []string{"config", `"/nonexistent/x"`, "no such file"}},
 		"number":                 {nil, []string{"--limit.depth", "many"}, "", []string{`limit.depth: "many" (flag): want a whole number`}},
 		"number in environment":  {[]string{"GATEWAY_LIMIT_DEPTH=many"}, nil, "", []string{`limit.depth: "many" (environment GATEWAY_LIMIT_DEPTH): want`}},

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"reflect"
 	"regexp"
@@ -92,15 +94,23 @@ func (s *sources) readFile(known map[string]bool) error {
 	if err != nil {
 		return &settingError{"config", s.file, "", "cannot be read: " + errors.Unwrap(err).Error()}
 	}
+	s.fromFile = map[string]any{}
 	var document yaml.Node
-	if err := yaml.Unmarshal(text, &document); err != nil {
+	documents := yaml.NewDecoder(bytes.NewReader(text))
+	switch err := documents.Decode(&document); {
+	case errors.Is(err, io.EOF):
+		return nil // nothing but comments
+	case err != nil:
 		return &settingError{"config", s.file, "", "is not YAML: " + err.Error()}
 	}
-	s.fromFile = map[string]any{}
-	if document.IsZero() {
-		return nil
+	if err := documents.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
+		return &settingError{"config", s.file, "", "holds more than one YAML document; remove all but one"}
 	}
-	return s.flatten(known, "", document.Content[0])
+	root := document.Content[0]
+	if root.Tag == "!!null" {
+		return nil // as between the lines of a template
+	}
+	return s.flatten(known, "", root)
 }
 
 // flatten reads a YAML mapping; tls: {listen: x} is the same as tls.listen: x.
@@ -144,6 +154,9 @@ func (s *sources) readValue(key string, value *yaml.Node) error {
 	case value.Kind == yaml.SequenceNode:
 		values := []string{}
 		for _, item := range value.Content {
+			if item.Kind == yaml.AliasNode {
+				item = item.Alias
+			}
 			if item.Kind != yaml.ScalarNode {
 				return &settingError{key, "", s.line(item), "want a list of plain values"}
 			}
