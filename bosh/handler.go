@@ -103,7 +103,7 @@ func (v *visit) dispatch() {
 type visit struct {
 	h       *Handler
 	w       http.ResponseWriter
-	r       *http.Request
+	r       *http.Request // nil once parked
 	peer    peer.Peer
 	control http.ResponseController
 	session *session         // once it is known; nil for none
@@ -113,6 +113,7 @@ type visit struct {
 	unread  bool             // there is more of the body
 	timer   *time.Timer      // for long; nil where requests are not parked
 	late    *parked.Response // w, once parked
+	coding  coding           // what the browser accepts, once parked
 	waiter                   // for the session's answer
 }
 

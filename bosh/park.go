@@ -32,8 +32,8 @@ func (v *visit) park() bool {
 	if p == nil {
 		return false
 	}
-	// What the answer depends on; the rest of the request would keep net/http's buffers alive.
-	v.r = &http.Request{Method: v.r.Method, ProtoMajor: 1, ProtoMinor: 1, Header: http.Header{"Accept-Encoding": v.r.Header["Accept-Encoding"]}}
+	v.coding = responseCoding(v.r.Header["Accept-Encoding"])
+	v.r = nil // it keeps net/http's buffers alive
 	v.w, v.control, v.late, v.timer = p, *http.NewResponseController(p), p, nil
 	s := v.session
 	if !s.goesOn(v) {

@@ -10,7 +10,7 @@ import (
 
 const (
 	sidBytes    = 20 // 160 random bits (BOSH-054)
-	nameBytes   = 12 // of a stream's name (BOSH-153)
+	nameBytes   = 12 // of a stream's name (BOSH-153); a multiple of 3, so that each is a part of the encoding of all
 	shardCount  = 64
 	shortHashed = 4 // bytes of a sid's hash in logs
 )
@@ -20,9 +20,9 @@ func newSID() string { return randomName(sidBytes) }
 
 // newNames returns the names of the streams that a session may have.
 func newNames(n int) []string {
-	names := make([]string, n)
+	all, names := randomName(n*nameBytes), make([]string, n) // they share one allocation
 	for i := range names {
-		names[i] = randomName(nameBytes)
+		names[i] = all[i*len(all)/n : (i+1)*len(all)/n]
 	}
 	return names
 }

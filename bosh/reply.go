@@ -74,7 +74,10 @@ func (v *visit) send(contentType []string, body []byte) {
 		v.write(http.StatusOK, contentType, body)
 		return
 	}
-	c := responseCoding(v.r.Header["Accept-Encoding"])
+	c := v.coding
+	if v.r != nil {
+		c = responseCoding(v.r.Header["Accept-Encoding"])
+	}
 	if c == identity {
 		v.write(http.StatusOK, contentType, body)
 		return
@@ -99,7 +102,7 @@ func (v *visit) write(status int, contentType []string, body []byte) {
 	v.begun = true
 	_ = v.control.SetWriteDeadline(time.Now().Add(writeTimeout)) // connections without deadlines are those of tests
 	v.w.WriteHeader(status)
-	if v.r.Method == http.MethodHead {
+	if v.r != nil && v.r.Method == http.MethodHead {
 		return
 	}
 	if _, err := v.w.Write(body); err != nil {
@@ -107,7 +110,7 @@ func (v *visit) write(status int, contentType []string, body []byte) {
 		v.debug("response not written", err)
 		return
 	}
-	if v.r.ProtoMajor < 2 {
+	if v.r == nil || v.r.ProtoMajor < 2 {
 		// net/http keeps a deadline of HTTP/1 for the next request on the connection, whoever serves it. So the answer
 		// has to be out before the deadline is taken away.
 		if err := v.control.Flush(); err != nil {

@@ -50,7 +50,7 @@ type ridWindow struct {
 }
 
 func newRidWindow(answered uint64) ridWindow {
-	return ridWindow{slots: make([]slot, 4), answered: answered, written: answered, sent: answered, received: answered, highest: answered}
+	return ridWindow{slots: make([]slot, 2), answered: answered, written: answered, sent: answered, received: answered, highest: answered}
 }
 
 // at returns the slot of an unanswered request, nil if it has not been received.

@@ -56,7 +56,7 @@ func (g *gateway) serve(all *listeners, signals <-chan os.Signal, reread func() 
 	defer serving.Wait()
 	trimming, stopTrimming := context.WithCancel(context.Background())
 	defer stopTrimming()
-	serving.Go(func() { trim(trimming) })
+	serving.Go(func() { trim(trimming, g.lot.Freed) })
 	for _, l := range all.all() {
 		g.log.LogAttrs(context.Background(), slog.LevelInfo, "listening", slog.String("address", l.Addr().String()),
 			slog.Bool("tls", l.secure), slog.Bool("admin", l == all.admin))

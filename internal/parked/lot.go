@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -12,6 +13,7 @@ type Lot struct {
 	idle time.Duration // immutable
 
 	watching sync.WaitGroup
+	freed    atomic.Uint64
 
 	mu sync.Mutex
 	// guarded by mu
@@ -47,6 +49,12 @@ func (l *Lot) Close() {
 	l.watching.Wait()
 }
 
+// freedBytes is what net/http no longer needs for a connection that is taken.
+const freedBytes = 24 << 10
+
+// Freed returns about how many bytes were left to the garbage collector so far.
+func (l *Lot) Freed() uint64 { return l.freed.Load() }
+
 // of returns where connections of a request's server go back to, nil if they may not be taken.
 func (l *Lot) of(r *http.Request) *handBack {
 	server, _ := r.Context().Value(http.ServerContextKey).(*http.Server)
@@ -60,6 +68,7 @@ func (l *Lot) of(r *http.Request) *handBack {
 
 // add takes a connection in. It counts as watched until remove.
 func (l *Lot) add(p *Response) {
+	l.freed.Add(freedBytes)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.watching.Add(1)
