@@ -93,7 +93,7 @@ func BenchmarkMachineDelivered(b *testing.B) {
 
 // A cycle is two requests' worth of work. What is allocated is what outlives the event: the queue that becomes a response,
 // and for sessions that others can take over the record and its text.
-func TestMachineAllocations(t *testing.T) {
+func TestCostMachineAllocations(t *testing.T) {
 	for _, test := range []struct {
 		managed bool
 		most    float64
@@ -106,7 +106,7 @@ func TestMachineAllocations(t *testing.T) {
 }
 
 // Covers: BOSH-182.
-func TestMachineIdleMemory(t *testing.T) {
+func TestCostMachineAtRest(t *testing.T) {
 	const n = 1000
 	for _, managed := range []bool{false, true} {
 		config := cycleConfig(managed)

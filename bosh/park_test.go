@@ -76,7 +76,7 @@ func TestParking(t *testing.T) {
 	conn := r.dial()
 	for _, text := range []string{"one", "two", "three"} {
 		conn.post(1, b.next("", ""))
-		waitFor(t, func() bool { return r.parkedRequests() == 1 })
+		waitFor(t, func() bool { return r.h.parkedNow() == 1 })
 		r.xmpp.Session("alice@example.org").Send("<message><body>" + text + "</body></message>")
 		if res, body := conn.response(); res.StatusCode != http.StatusOK || !strings.Contains(body, text) {
 			t.Errorf("got %d %s", res.StatusCode, body)
@@ -93,7 +93,7 @@ func TestParkedAndGone(t *testing.T) {
 	conn := r.dial()
 	lost := b.next("", "")
 	conn.post(1, lost)
-	waitFor(t, func() bool { return r.parkedRequests() == 1 })
+	waitFor(t, func() bool { return r.h.parkedNow() == 1 })
 	conn.reset()
 	waitFor(t, func() bool { return b.heldNow() == 0 })
 	r.xmpp.Session("alice@example.org").Send("<message><body>once</body></message>")
@@ -102,9 +102,9 @@ func TestParkedAndGone(t *testing.T) {
 	}
 }
 
-// parkedRequests is how many requests wait without a goroutine.
-func (r *rig) parkedRequests() (n int) {
-	for _, s := range r.h.registry.all() {
+// parkedNow is how many requests wait without a goroutine.
+func (h *Handler) parkedNow() (n int) {
+	for _, s := range h.registry.all() {
 		s.mu.Lock()
 		for _, w := range s.waiting {
 			if w.parked != nil {

@@ -32,7 +32,7 @@ func pump(tb testing.TB, o xmpptest.Options, total int) *xmpptest.Server {
 }
 
 // Receiving costs no allocation, and elements that came together are known to be there.
-func TestRecvDoesNotAllocate(t *testing.T) {
+func TestCostReceiving(t *testing.T) {
 	ca := xmpptest.NewCA(t)
 	for _, o := range []xmpptest.Options{{}, {TLS: ca.Good("example.org")}} {
 		srv := pump(t, o, 20000)
@@ -64,7 +64,7 @@ func TestRecvDoesNotAllocate(t *testing.T) {
 }
 
 // Sending costs no allocation.
-func TestSendDoesNotAllocate(t *testing.T) {
+func TestCostSending(t *testing.T) {
 	ca := xmpptest.NewCA(t)
 	for _, o := range []xmpptest.Options{{}, {TLS: ca.Good("example.org")}} {
 		o.Handler = func(c *xmpptest.Conn) {
@@ -93,7 +93,7 @@ func TestSendDoesNotAllocate(t *testing.T) {
 }
 
 // An idle stream costs little: 1,000 of them are measured, each logged in and waiting in Recv. The stack is the goroutine's.
-func TestIdleStreamMemory(t *testing.T) {
+func TestCostIdleStream(t *testing.T) {
 	ca := xmpptest.NewCA(t)
 	for _, c := range []struct {
 		name        string

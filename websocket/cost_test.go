@@ -1,3 +1,7 @@
+//go:build !race
+
+// The race detector allocates and makes stacks grow, so what things cost is measured without it.
+
 package websocket
 
 import (
@@ -10,17 +14,14 @@ import (
 )
 
 // A session that has settled must not allocate for the stanzas that pass through it, in either direction.
-func TestAllocationsPerStanza(t *testing.T) {
+func TestCostAllocationsPerStanza(t *testing.T) {
 	r := echoRig(t, Config{})
 	b := r.login("alice", "web")
 	c := bufio.NewReadWriter(b.r, bufio.NewWriter(b.conn))
 	request := masked(fin|opText, stanza)
 	_ = b.conn.SetDeadline(time.Time{})
 	const n = 200
-	limit := float64(n / 10) // the garbage collector empties the pools now and then
-	if raceEnabled {
-		limit = n * 5 // the race detector empties them on purpose
-	}
+	const limit = n / 10 // the garbage collector empties the pools now and then
 	allocs := testing.AllocsPerRun(20, func() {
 		if err := pump(c, request, n, 8); err != nil {
 			t.Fatal(err)
@@ -33,12 +34,8 @@ func TestAllocationsPerStanza(t *testing.T) {
 
 // An idle session must stay small: what the process needs per logged-in session, beyond what the test's own ends of the
 // two connections need.
-func TestMemoryPerIdleSession(t *testing.T) {
-	const n = 1000
-	limitKiB := 10.5
-	if raceEnabled {
-		limitKiB *= 4 // the race detector needs memory of its own
-	}
+func TestCostIdleSession(t *testing.T) {
+	const n, limitKiB = 1000, 10.5
 	addr := tcpServe(t, func(c net.Conn) { _, _ = io.Copy(c, c) })
 	empty := footprint()
 	for range n {

@@ -1,5 +1,0 @@
-//go:build !race
-
-package bosh
-
-const raceEnabled = false
