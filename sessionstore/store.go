@@ -122,6 +122,11 @@ const (
 	LossForced               // it may live
 )
 
+// String is the loss as it is logged.
+func (l Loss) String() string {
+	return [...]string{"none", "released", "dead", "expired", "forced"}[l]
+}
+
 // Bounds of what is stored.
 const (
 	MaxStatic   = 64 * 1024

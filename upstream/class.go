@@ -34,3 +34,6 @@ func (c credential) secret() string {
 	}
 	return c.password
 }
+
+// Classes lists all, so that series can be made beforehand.
+func Classes() []Class { return []Class{ClassFAST, ClassPassword, ClassExternal, ClassNone} }

@@ -296,6 +296,23 @@ func (s *Stream) AppendAckRequest(b []byte) []byte {
 	return append(b, ackRequest...)
 }
 
+// AppendAck appends to what is sent next the <a/> that Ack would write.
+func (s *Stream) AppendAck(b []byte, h uint32) []byte {
+	if s.m == nil {
+		return b
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	m := s.m
+	if !m.sm.counting() {
+		return b
+	}
+	if notAfter(m.sm.told, h) {
+		m.sm.told = h
+	}
+	return appendAck(b, m.sm.told)
+}
+
 // askedLocked starts the watch for the answer to an <r/>. One deadline for reading serves many requests: see overdue.
 func (s *Stream) askedLocked() {
 	if !s.m.asked.IsZero() {

@@ -57,7 +57,7 @@ var rules = map[string]rule{
 	"sessionstore/storetest": {[]string{"sessionstore"}, nil, "what every store has to do does not depend on how it does it"},
 	"internal/seal":          {nil, nil, "what is sealed is opaque"},
 	"internal/replica": {
-		[]string{"sessionstore", "internal/peer"},
+		[]string{"sessionstore", "internal/peer", "internal/seal"},
 		nil,
 		"what any transport needs to live on several replicas knows none of them",
 	},

@@ -86,6 +86,20 @@ func (q *Quota) Admit(addr netip.Addr) (*Place, error) {
 	return &Place{q: q, key: key}, nil
 }
 
+// Readmit takes a place for a session that another replica has admitted, whatever the limits.
+func (q *Quota) Readmit(addr netip.Addr) *Place {
+	if q == nil {
+		return nil
+	}
+	q.sessions.Add(1)
+	key := keyOf(addr)
+	s := q.shardOf(key)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.enterLocked(s.entryLocked(key, &q.cfg, time.Now()))
+	return &Place{q: q, key: key}
+}
+
 // keyOf is what counts as one address.
 func keyOf(addr netip.Addr) netip.Addr {
 	addr = addr.Unmap().WithZone("")
@@ -115,11 +129,15 @@ func (s *shard) admit(key netip.Addr, cfg *Config, now time.Time) error {
 	case !e.creations.take(cfg.Creations, now):
 		return ErrCreations
 	}
+	s.enterLocked(e)
+	return nil
+}
+
+func (s *shard) enterLocked(e *entry) {
 	if e.sessions == 0 {
 		s.idle--
 	}
 	e.sessions++
-	return nil
 }
 
 // entryLocked finds or makes the entry of an address, forgetting another one if too many are idle.

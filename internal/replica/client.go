@@ -25,8 +25,9 @@ type ClientConfig struct {
 
 // Metrics receives what operators count. Its methods must not block and must be safe for concurrent use.
 type Metrics interface {
-	// Relayed: a request was handed on and came back after so long, the time for which it was held included.
-	Relayed(outcome Outcome, took time.Duration)
+	// Relayed: a request was handed on. added is how much longer it took than the owner itself needed, the time for
+	// which it held the request included; without an answer, how long it took to know that there is none.
+	Relayed(outcome Outcome, added time.Duration)
 }
 
 type noMetrics struct{}
@@ -94,47 +95,47 @@ func (c *Client) Insist(req Request, to sessionstore.Replica) Outcome { return c
 func (c *Client) send(req Request, to sessionstore.Replica, insist bool) Outcome {
 	begun := time.Now()
 	l := c.link(to.Address)
-	o := Unknown
+	o, held := Unknown, time.Duration(0)
 	if l != nil {
 		header := outbound(req.R, req.Peer, to.Incarnation)
 		if insist {
 			header[headerInsist] = []string{"1"}
 		}
-		o = c.relay(l, req, header, to)
+		o, held = c.relay(l, req, header, to)
 		l.note(o)
 	}
-	c.cfg.Metrics.Relayed(o, time.Since(begun))
+	c.cfg.Metrics.Relayed(o, max(0, time.Since(begun)-held))
 	return o
 }
 
 // relay makes up to two attempts: one on the connection that stands, and if that breaks one on another, which tells
 // whether the process is still there.
-func (c *Client) relay(l *link, req Request, header http.Header, to sessionstore.Replica) Outcome {
+func (c *Client) relay(l *link, req Request, header http.Header, to sessionstore.Replica) (o Outcome, held time.Duration) {
 	ctx := req.R.Context()
 	for patience := dialTimeout; ; patience = redialTimeout {
 		conn, err := l.connectWithin(ctx, patience)
 		switch {
 		case err == nil:
 		case ctx.Err() != nil:
-			return Gone
+			return Gone, 0
 		case errors.Is(err, syscall.ECONNREFUSED):
-			return Dead
+			return Dead, 0
 		default:
-			return Unknown
+			return Unknown, 0
 		}
 		resp, err := conn.RoundTrip(request(req.R, header, req.Body, to))
 		if err == nil {
 			o, err := pass(req.W, req.R, resp)
 			if err == nil {
-				return o
+				return o, heldFor(resp.Header)
 			}
 		}
 		if ctx.Err() != nil {
-			return Gone
+			return Gone, 0
 		}
 		l.discard(conn)
 		if patience == redialTimeout {
-			return Unknown
+			return Unknown, 0
 		}
 	}
 }
@@ -180,7 +181,9 @@ func pass(w http.ResponseWriter, r *http.Request, resp *http.Response) (Outcome,
 	}
 	out := w.Header()
 	for name, values := range resp.Header {
-		out[name] = values
+		if name != headerHeld {
+			out[name] = values
+		}
 	}
 	control := http.NewResponseController(w)
 	_ = control.SetWriteDeadline(time.Now().Add(sendTimeout)) // connections without deadlines are those of tests

@@ -77,7 +77,7 @@ func serveCounters(cfg processConfig) error {
 		return err
 	}
 	c := &counterReplica{store: store, sessions: map[sessionstore.Key]*counter{}}
-	c.router = NewRouter(RouterConfig{Store: store, Client: client, Sessions: c})
+	c.router = NewRouter(RouterConfig{Store: store, Client: client})
 	server, err := NewServer(ServerConfig{
 		Identity: id, Incarnation: self.Incarnation, Fenced: store.Fenced,
 		Handle: func(w http.ResponseWriter, r *http.Request) bool { return c.serve(w, r) },
@@ -120,7 +120,7 @@ func (c *counterReplica) browser(w http.ResponseWriter, r *http.Request) {
 	if c.serve(w, r) {
 		return
 	}
-	result, _ := c.router.Route(Request{W: w, R: r, Peer: (*peer.Resolver)(nil).Of(r)}, []sessionstore.Key{key})
+	result, _ := c.router.Route(Request{W: w, R: r, Peer: (*peer.Resolver)(nil).Of(r)}, []sessionstore.Key{key}, c)
 	switch result {
 	case Done:
 	case Here:

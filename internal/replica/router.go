@@ -9,20 +9,19 @@ import (
 	"stanzagate/sessionstore"
 )
 
-// Sessions are those that a transport has on this replica.
+// Sessions are those that a transport has on this replica, as seen for one request: whoever asks knows the sid.
 type Sessions interface {
 	// Has reports whether the session is here.
 	Has(key sessionstore.Key) bool
-	// Adopt takes a session that this replica has just claimed. Has must report it when Adopt returns, which it does at
-	// once: the transport goes on with the session on its own time.
+	// Adopt takes the session, which this replica has just claimed. Has must report it when Adopt returns, which it does at
+	// once: the transport goes on with the session on its own time. If it cannot, the next claim finds out.
 	Adopt(key sessionstore.Key, claimed sessionstore.Claimed)
 }
 
 // RouterConfig is what a Router needs to know.
 type RouterConfig struct {
-	Store    sessionstore.Store
-	Client   *Client // nil: requests are not handed on (no key)
-	Sessions Sessions
+	Store  sessionstore.Store
+	Client *Client // nil: requests are not handed on (no key)
 	// Draining reports whether this replica takes no sessions any more; nil: never.
 	Draining func() bool
 	// Patience is how long a request waits for its owner to be found or to lose its lease, before the browser is asked to
@@ -69,7 +68,7 @@ const (
 
 // Route hands a request on to the owner of its session, or takes the session over. keys are the names that the session's
 // record may have, most likely first (seal.Keys.RecordKeys); the right one is returned with Here.
-func (rt *Router) Route(req Request, keys []sessionstore.Key) (Result, sessionstore.Key) {
+func (rt *Router) Route(req Request, keys []sessionstore.Key, sessions Sessions) (Result, sessionstore.Key) {
 	ctx := req.R.Context()
 	if result, ok := rt.remembered(req, keys); ok {
 		return result, ""
@@ -77,7 +76,7 @@ func (rt *Router) Route(req Request, keys []sessionstore.Key) (Result, sessionst
 	deadline := time.Now().Add(rt.cfg.Patience)
 	var know knowledge
 	for {
-		result, key, final := rt.try(ctx, req, keys, &know)
+		result, key, final := rt.try(ctx, req, keys, sessions, &know)
 		if final {
 			return result, key
 		}
@@ -123,9 +122,9 @@ type knowledge struct {
 }
 
 // try asks the store once and acts on the answer. Not final: it is worth another try.
-func (rt *Router) try(ctx context.Context, req Request, keys []sessionstore.Key, know *knowledge) (result Result, key sessionstore.Key, final bool) {
+func (rt *Router) try(ctx context.Context, req Request, keys []sessionstore.Key, sessions Sessions, know *knowledge) (result Result, key sessionstore.Key, final bool) {
 	for {
-		key, owner, err := rt.acquire(ctx, keys, know)
+		key, owner, err := rt.acquire(ctx, keys, sessions, know)
 		switch {
 		case ctx.Err() != nil:
 			return Abort, "", true
@@ -166,11 +165,11 @@ var errDraining = errors.New("this replica is draining")
 
 // acquire finds out who has the session, and takes it if nobody has. A zero owner: it is here. Two requests of one session
 // must not take it twice, so they do this one after the other.
-func (rt *Router) acquire(ctx context.Context, keys []sessionstore.Key, know *knowledge) (sessionstore.Key, sessionstore.Replica, error) {
+func (rt *Router) acquire(ctx context.Context, keys []sessionstore.Key, sessions Sessions, know *knowledge) (sessionstore.Key, sessionstore.Replica, error) {
 	var err error
 	for _, key := range keys {
 		var owner sessionstore.Replica
-		owner, err = rt.acquireKey(ctx, key, know)
+		owner, err = rt.acquireKey(ctx, key, sessions, know)
 		if !errors.Is(err, sessionstore.ErrNotFound) {
 			return key, owner, err
 		}
@@ -181,17 +180,14 @@ func (rt *Router) acquire(ctx context.Context, keys []sessionstore.Key, know *kn
 	return "", sessionstore.Replica{}, err
 }
 
-func (rt *Router) acquireKey(ctx context.Context, key sessionstore.Key, know *knowledge) (owner sessionstore.Replica, err error) {
+func (rt *Router) acquireKey(ctx context.Context, key sessionstore.Key, sessions Sessions, know *knowledge) (owner sessionstore.Replica, err error) {
 	unlock, err := rt.locks.lock(ctx, key)
 	if err != nil {
 		return owner, err
 	}
 	defer unlock()
-	if rt.cfg.Sessions.Has(key) {
+	if sessions.Has(key) {
 		return owner, nil
-	}
-	if rt.cfg.Draining() {
-		return owner, errDraining
 	}
 	claim := sessionstore.Claim{Dead: know.dead}
 	for {
@@ -201,7 +197,10 @@ func (rt *Router) acquireKey(ctx context.Context, key sessionstore.Key, know *kn
 			return owner, err
 		case got.Hold.Epoch != 0:
 			rt.owners.forget(key)
-			rt.cfg.Sessions.Adopt(key, got)
+			if rt.cfg.Draining() {
+				return owner, rt.decline(got)
+			}
+			sessions.Adopt(key, got)
 			return owner, nil
 		case claim.Force:
 			return owner, sessionstore.ErrUnavailable // cannot be
@@ -214,6 +213,20 @@ func (rt *Router) acquireKey(ctx context.Context, key sessionstore.Key, know *kn
 		}
 	}
 }
+
+// decline gives back what was claimed only to find out who has it. Who claims next does not learn how the owner before us
+// lost the session, so the time that has to pass because of that (failover-design 7.2) passes here.
+func (rt *Router) decline(got sessionstore.Claimed) error {
+	if got.Loss == sessionstore.LossExpired || got.Loss == sessionstore.LossForced {
+		time.Sleep(pauseOf(got.Loss))
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), declineTimeout)
+	defer cancel()
+	_ = rt.cfg.Store.Release(ctx, got.Hold) // else whoever gets the next request waits until our lease is over
+	return errDraining
+}
+
+const declineTimeout = 2 * time.Second
 
 func (rt *Router) isSelf(r sessionstore.Replica) bool {
 	return r.Incarnation == rt.cfg.Store.Self().Incarnation

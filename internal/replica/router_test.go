@@ -82,7 +82,7 @@ func startNode(t *testing.T, m *sessionstore.Memory, id string) *node {
 		t.Fatal(err)
 	}
 	n.store = store
-	n.router = NewRouter(RouterConfig{Store: store, Client: newClient(t, ident), Sessions: n, Draining: n.draining.Load})
+	n.router = NewRouter(RouterConfig{Store: store, Client: newClient(t, ident), Draining: n.draining.Load})
 	return n
 }
 
@@ -91,7 +91,7 @@ func (n *node) route(t *testing.T, keys ...sessionstore.Key) (Result, string) {
 	t.Helper()
 	w := httptest.NewRecorder()
 	r := httptest.NewRequest(http.MethodPost, "/?key="+string(keys[len(keys)-1]), nil).WithContext(t.Context())
-	result, key := n.router.Route(Request{W: w, R: r}, keys)
+	result, key := n.router.Route(Request{W: w, R: r}, keys, n)
 	if result == Here {
 		if !n.Has(key) {
 			t.Error("a session is said to be here, and is not")
@@ -174,7 +174,7 @@ func TestRouterInsists(t *testing.T) {
 	a, b := startNode(t, m, "a"), startNode(t, m, "b")
 	key, unknown := a.create(t), a.create(t)
 	b.want(t, Done, "a", key)
-	b.router = NewRouter(RouterConfig{Store: away{b.store, time.Now().Add(time.Hour)}, Client: b.router.cfg.Client, Sessions: b, Patience: time.Second})
+	b.router = NewRouter(RouterConfig{Store: away{b.store, time.Now().Add(time.Hour)}, Client: b.router.cfg.Client, Patience: time.Second})
 	b.router.owners.learn(key, a.owner.Replica)
 	a.owner.fenced.Store(true)
 	for range 3 {
@@ -264,16 +264,23 @@ func TestRouterAsksToRepeat(t *testing.T) {
 	a, b := startNode(t, m, "a"), startNode(t, m, "b")
 	key := a.create(t)
 	t.Run("draining", func(t *testing.T) {
-		b.want(t, Done, "a", key)
 		b.draining.Store(true)
+		defer b.draining.Store(false)
 		b.want(t, Done, "a", key) // handing on takes nothing
-		b.want(t, Unavailable, "", storetest.NewKey())
-		b.draining.Store(false)
+		b.want(t, Done, "a", key) // from memory too
+		b.want(t, NoSession, "", storetest.NewKey())
+		given := a.create(t)
+		if err := a.store.Release(t.Context(), a.sessions[given].Hold); err != nil {
+			t.Fatal(err)
+		}
+		a.drop(given)
+		b.want(t, Unavailable, "", given)
+		a.want(t, Here, "a", given) // whoever is asked next gets it
 	})
 	t.Run("no key", func(t *testing.T) {
-		alone := NewRouter(RouterConfig{Store: b.store, Sessions: b})
+		alone := NewRouter(RouterConfig{Store: b.store})
 		r := httptest.NewRequest(http.MethodPost, "/", nil)
-		if got, _ := alone.Route(Request{W: httptest.NewRecorder(), R: r}, []sessionstore.Key{key}); got != Unavailable {
+		if got, _ := alone.Route(Request{W: httptest.NewRecorder(), R: r}, []sessionstore.Key{key}, b); got != Unavailable {
 			t.Errorf("result %d", got)
 		}
 	})
@@ -290,7 +297,7 @@ func TestRouterAsksToRepeat(t *testing.T) {
 	})
 	t.Run("browser gone", func(t *testing.T) {
 		r := httptest.NewRequest(http.MethodPost, "/", nil).WithContext(canceled())
-		if got, _ := b.router.Route(Request{W: httptest.NewRecorder(), R: r}, []sessionstore.Key{key}); got != Abort {
+		if got, _ := b.router.Route(Request{W: httptest.NewRecorder(), R: r}, []sessionstore.Key{key}, b); got != Abort {
 			t.Errorf("result %d", got)
 		}
 	})
@@ -326,9 +333,9 @@ func TestRouterOutlastsTheStore(t *testing.T) {
 				t.Fatal(err)
 			}
 			begun := time.Now()
-			rt := NewRouter(RouterConfig{Store: away{s, begun.Add(absence)}, Sessions: &node{}})
+			rt := NewRouter(RouterConfig{Store: away{s, begun.Add(absence)}})
 			r := httptest.NewRequest(http.MethodPost, "/", nil)
-			got, _ := rt.Route(Request{W: httptest.NewRecorder(), R: r}, []sessionstore.Key{"key"})
+			got, _ := rt.Route(Request{W: httptest.NewRecorder(), R: r}, []sessionstore.Key{"key"}, &node{})
 			if took := time.Since(begun); got != want || took > patience+2*retryPause {
 				t.Errorf("result %d after %s, want %d", got, took, want)
 			}

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"runtime/debug"
+	"strconv"
 	"sync"
 	"time"
 )
@@ -162,7 +163,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	defer context.AfterFunc(working, cancel)()
 	r = r.WithContext(ctx)
 	inbound(r)
-	o := &observer{ResponseWriter: w}
+	o := &observer{ResponseWriter: w, since: time.Now()}
 	mine, aborted := s.handle(o, r)
 	switch {
 	case o.begun && aborted:
@@ -201,19 +202,29 @@ func (s *Server) say(w http.ResponseWriter, outcome string) {
 	w.WriteHeader(http.StatusMisdirectedRequest)
 }
 
-// observer notes whether an answer has begun.
+// observer notes whether an answer has begun, and tells the browser side when.
 type observer struct {
 	http.ResponseWriter
+	since time.Time
 	begun bool
 }
 
+func (o *observer) begin() {
+	if !o.begun {
+		o.begun = true
+		o.Header()[headerHeld] = []string{strconv.FormatInt(time.Since(o.since).Microseconds(), 10)}
+	}
+}
+
 func (o *observer) WriteHeader(status int) {
-	o.begun = o.begun || status >= http.StatusOK
+	if status >= http.StatusOK {
+		o.begin()
+	}
 	o.ResponseWriter.WriteHeader(status)
 }
 
 func (o *observer) Write(b []byte) (int, error) {
-	o.begun = true
+	o.begin()
 	return o.ResponseWriter.Write(b)
 }
 

@@ -7,7 +7,9 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"strconv"
 	"strings"
+	"time"
 
 	"stanzagate/internal/peer"
 )
@@ -23,6 +25,7 @@ const (
 	headerInsist  = "Relay-Insist"  // "1": also if the owner is fenced, as the browser side cannot ask the store either
 	headerCert    = "Relay-Cert"    // the certificate that it proved to have, DER in base64; missing if none
 	headerOutcome = "Relay-Outcome" // of the owner: why there is no answer; one of the below
+	headerHeld    = "Relay-Held"    // of the owner: microseconds from the request until the answer
 )
 
 const (
@@ -38,6 +41,7 @@ var ownHeaders = map[string]bool{
 	"Te": true, "Trailer": true, "Transfer-Encoding": true, "Upgrade": true, "Expect": true, "Content-Length": true,
 	"Forwarded": true, "X-Forwarded-For": true, "X-Forwarded-Proto": true, "X-Forwarded-Host": true,
 	headerTo: true, headerPeer: true, headerLocal: true, headerSecure: true, headerHost: true, headerInsist: true, headerCert: true, headerOutcome: true,
+	headerHeld: true,
 }
 
 // outbound returns the headers of a request on its way to the owner. Values are shared with r, which is only read.
@@ -110,4 +114,13 @@ func local(h http.Header) net.Addr {
 		return &net.TCPAddr{}
 	}
 	return net.TCPAddrFromAddrPort(addr)
+}
+
+// heldFor returns what headerHeld says; 0 if it says nothing.
+func heldFor(h http.Header) time.Duration {
+	us, err := strconv.ParseUint(h.Get(headerHeld), 10, 40)
+	if err != nil {
+		return 0
+	}
+	return time.Duration(us) * time.Microsecond
 }
