@@ -11,6 +11,7 @@ import (
 	"stanzagate/internal/parked"
 	"stanzagate/internal/peer"
 	"stanzagate/internal/quota"
+	"stanzagate/internal/replica"
 	"stanzagate/internal/xmlframe"
 	"stanzagate/upstream"
 )
@@ -44,6 +45,10 @@ type Config struct {
 	ScriptSyntax, Keys bool
 	Streams            int // streams per session; 1: not offered
 
+	// Replica makes sessions survive a broken connection to their server and, where it is one of several, this process.
+	// The Dialer must have Failover then. nil: they do not.
+	Replica *replica.Member
+
 	Log     *slog.Logger // nil: silent
 	Metrics Metrics      // nil: none
 }
@@ -57,6 +62,17 @@ type Metrics interface {
 	ToBrowser(elements, bytes int)   // in a response
 }
 
+// FailoverMetrics is what a Metrics may implement besides.
+type FailoverMetrics interface {
+	Responded()                          // one <body/> was given to a browser, or to the replica that it had reached
+	Classified(class string, change int) // so many sessions more, or less, of an upstream.Class have logged in here
+	TakenOver(seconds float64)           // from the claim until the stream was resumed
+	Resumed()                            // a stream was resumed in place
+	NotResumed(cause string)             // one of LostCauses: a session is lost
+	StoodDown()                          // another replica has taken a session
+	GivenAway()                          // a session was released for another replica to take
+}
+
 // noMetrics counts nothing.
 type noMetrics struct{}
 
@@ -65,6 +81,14 @@ func (noMetrics) SessionStarted()      {}
 func (noMetrics) SessionEnded(string)  {}
 func (noMetrics) FromBrowser(int, int) {}
 func (noMetrics) ToBrowser(int, int)   {}
+
+func (noMetrics) Responded()             {}
+func (noMetrics) Classified(string, int) {}
+func (noMetrics) TakenOver(float64)      {}
+func (noMetrics) Resumed()               {}
+func (noMetrics) NotResumed(string)      {}
+func (noMetrics) StoodDown()             {}
+func (noMetrics) GivenAway()             {}
 
 const (
 	minElementBytes = 10000   // RFC 6120 §13.12: no limit on stanzas is smaller
@@ -150,12 +174,18 @@ const (
 	responseMax   = 400       // elements
 )
 
-// machineConfig is what sessions that die with this replica work by.
+// machineConfig is what sessions work by.
 func (c *Config) machineConfig() *machineConfig {
 	return &machineConfig{
 		wait: c.Wait, inactivity: c.Inactivity, polling: c.Polling, maxpause: c.MaxPause,
-		hold: c.Hold, acks: true, keys: c.Keys,
+		hold: c.Hold, acks: true, keys: c.Keys, managed: c.Replica != nil,
 		featuresWait: featuresWait, gapWait: gapWait, stuckWait: stuckWait, grace: grace, ackTimeout: ackTimeout,
 		queueBytes: c.QueueBytes, responseBytes: responseBytes, responseMax: responseMax,
 	}
+}
+
+// recordTTL is how long the store keeps the record of a session that is not logged in, or has no counters to write. With a
+// request held nothing is written for as long as Wait.
+func (c *Config) recordTTL() time.Duration {
+	return max(c.Inactivity+2*c.Polling+time.Second, c.MaxPause) + c.Wait + recordMargin
 }

@@ -75,6 +75,10 @@ func (s *settings) isPolling() bool { return s.wait == 0 || s.hold == 0 }
 // keep is how many answered rids are kept at most, whatever the browser acknowledges (failover-design 5).
 func (s *settings) keep() uint64 { return 3 * uint64(s.requests) }
 
+// keepAcked is the same for a browser that acknowledges: until it does it can come back for any (BOSH-135), as when one
+// connection is stuck in a frozen replica while it goes on with another.
+const keepAcked = 256
+
 // creation is the creation response's part of it.
 func (s *settings) creation(sid string) *creation {
 	return &creation{

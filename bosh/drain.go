@@ -51,18 +51,47 @@ func (h *Handler) isStopped() bool {
 }
 
 // Drain refuses new sessions from now on (503) and gives away those that another replica can take. It returns when the
-// others have ended or ctx has.
+// others have ended or ctx has. Some can be given away a little later: who is just logging in, or whose browser is behind.
 func (h *Handler) Drain(ctx context.Context) error {
+	if h.cfg.Replica != nil {
+		h.cfg.Replica.Drain()
+	}
 	settled := h.stopAccepting()
+	again := time.NewTicker(drainAgain)
+	defer again.Stop()
+	for {
+		h.giveAway()
+		select {
+		case <-settled:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-again.C:
+		}
+	}
+}
+
+// drainAgain is how often Drain looks for sessions that can be given away by then.
+const drainAgain = 250 * time.Millisecond
+
+// giveAway gives away what can be. While the store does not answer nothing can.
+func (h *Handler) giveAway() {
 	for _, s := range h.registry.all() {
-		s.event(func(now time.Time) effects { return s.m.drain(now) })
+		if h.cfg.Replica == nil || h.cfg.Replica.Away() {
+			return
+		}
+		s.drain()
 	}
-	select {
-	case <-settled:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
+}
+
+func (s *session) drain() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.m == nil || s.ended {
+		return
 	}
+	s.eventLocked(func(now time.Time) effects { return s.m.drain(now) })
+	s.delegateLocked()
 }
 
 // stopAccepting returns what is closed when no session is live any more. New ones cannot come, so that stays true.

@@ -175,6 +175,7 @@ type ending struct {
 	condition string // of XEP-0124 §17.2; "" for a plain end
 	reason    string // a fixed text for the log
 	keep      bool   // the record must stay: the session lives on elsewhere
+	release   bool   // with keep: it is given away, once its record is stored (drain); else it has been taken
 }
 
 // streamHeader is what the server's stream header said.

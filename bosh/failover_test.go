@@ -376,7 +376,7 @@ func TestFailover_5_SettingsSurviveTheReplica(t *testing.T) {
 		t.Errorf("got %+v, want %+v", q.m.set, p.m.set)
 	}
 	q.resume(1)
-	x := q.send(1003)
+	x := q.send(1002)
 	q.pass(17 * time.Second)
 	if r := q.answered(x); r.content != "text/plain; charset=\"utf-8\"" {
 		t.Errorf("content %q", r.content)

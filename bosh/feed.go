@@ -30,6 +30,7 @@ type feed struct {
 	cancel context.CancelFunc // ends Open; nil once that is over
 	closed bool               // given up by us
 	failed bool               // a write has failed: the reader will find out why
+	over   bool               // there is nothing to read any more
 	header bool               // a new stream header is to come, or came with Open
 	wrote  time.Time          // when we last wrote
 
@@ -47,6 +48,9 @@ func (s *session) openLocked(o opening) {
 	}}
 	for len(s.feeds) <= o.stream {
 		s.feeds = append(s.feeds, nil)
+	}
+	if f.opening.Managed {
+		f.opening.Owner = s.owner()
 	}
 	s.feeds[o.stream] = f
 	ctx, cancel := context.WithCancel(s.h.ctx)
@@ -141,6 +145,9 @@ type batch struct {
 	raw  []byte
 	ends []int
 	els  []element
+
+	h            uint32 // of the last <a/>
+	acked, asked bool   // by an <a/>, an <r/>
 }
 
 var batches = sync.Pool{New: func() any { return new(batch) }}
@@ -154,9 +161,10 @@ func (f *feed) receive() error {
 	b := batches.Get().(*batch)
 	defer b.release()
 	for {
-		// Other kinds belong to managed streams.
 		if ev.Kind == upstream.KindElement {
-			f.element(b, ev.Element)
+			f.element(b, ev.Element, ev.Counted)
+		} else {
+			f.manage(b, &ev)
 		}
 		if len(b.raw) >= batchBytes || len(b.els) >= batchElements || !f.stream.Buffered() {
 			break
@@ -166,15 +174,17 @@ func (f *feed) receive() error {
 		}
 	}
 	f.deliver(b)
+	f.counts(b)
 	return err
 }
 
 // element adds one element to a batch.
-func (f *feed) element(b *batch, el xmlframe.Element) {
+func (f *feed) element(b *batch, el xmlframe.Element, counted bool) {
 	s := f.s
 	switch string(el.Space) {
 	case ns.Client:
 		b.add(el, s.scope, false)
+		b.els[len(b.els)-1].stanza = counted
 		return
 	case ns.Stream:
 		if string(el.Local) == "features" {
@@ -280,6 +290,7 @@ func (f *feed) patience() time.Duration {
 
 // end reports the end of the stream.
 func (f *feed) end(err error) {
+	s := f.s
 	c := cause{kind: causeLost, condition: err.Error()}
 	var se *upstream.StreamError
 	switch {
@@ -288,6 +299,27 @@ func (f *feed) end(err error) {
 	case errors.Is(err, io.EOF):
 		c = cause{kind: causeClean}
 	}
-	f.s.log(slog.LevelDebug, "stream ended", err.Error())
-	f.s.event(func(now time.Time) effects { return f.s.m.ended(now, f.index, c) })
+	s.log(slog.LevelDebug, "stream ended", err.Error())
+	if c.kind == causeLost && f.index == 0 && s.record != nil {
+		f.unresumed(err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f.over, f.cancel = true, nil
+	s.eventLocked(func(now time.Time) effects { return s.m.ended(now, f.index, c) })
+	s.retireLocked()
+	s.delegateLocked()
+}
+
+// unresumed tells the operator why a session is lost, if it was one that could have gone on (UP-069).
+func (f *feed) unresumed(err error) {
+	s := f.s
+	s.mu.Lock()
+	expected := f.closed || s.over || s.class == "" && !s.adopting || s.class == upstream.ClassNone
+	s.mu.Unlock()
+	if expected {
+		return
+	}
+	s.h.failover.NotResumed(lostCause(err))
+	s.log(slog.LevelInfo, "bosh session lost", err.Error())
 }

@@ -22,6 +22,7 @@ type Handler struct {
 	cfg      Config
 	long     time.Duration // after which a request is parked
 	machine  *machineConfig
+	failover FailoverMetrics
 	registry *registry
 	decoders sync.Pool
 	visits   sync.Pool
@@ -45,6 +46,9 @@ func New(cfg Config) (*Handler, error) {
 		return nil, err
 	}
 	h := &Handler{cfg: cfg, long: restAfter, machine: cfg.machineConfig(), registry: newRegistry()}
+	if h.failover, _ = cfg.Metrics.(FailoverMetrics); h.failover == nil {
+		h.failover = noMetrics{}
+	}
 	h.visits.New = func() any { return h.newVisit() }
 	h.decoders.New = func() any { return newDecoder(cfg.Limits) }
 	h.ctx, h.cancel = context.WithCancel(context.Background())
@@ -58,23 +62,28 @@ func (h *Handler) Sessions() int { return int(h.live.Load()) }
 //
 // Most requests spend most of their time in wait, so its frame and this one are kept small: then the stack of the goroutine
 // that net/http gave can shrink.
-func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) { h.serve(w, r, false) }
+
+// serve answers one request. It reports false if another replica has handed it on and its session is not here.
+func (h *Handler) serve(w http.ResponseWriter, r *http.Request, handed bool) (mine bool) {
 	v := h.visits.Get().(*visit)
-	v.h, v.w, v.r = h, w, r
+	v.h, v.w, v.r, v.handed = h, w, r, handed
 	defer v.contain()
 	v.dispatch()
 	if v.session != nil && v.x != 0 {
 		how := v.session.wait(r.Context(), &v.waiter, v.long())
 		if how == waitLong {
 			if v.park() {
-				return
+				return true
 			}
 			how = v.session.wait(r.Context(), &v.waiter, nil)
 		}
 		v.finish(how != waitGone)
 	}
+	mine = !v.foreign
 	*v = visit{waiter: waiter{done: v.done}, timer: v.timer}
 	h.visits.Put(v) // not after a panic: then nobody knows what still refers to it
+	return mine
 }
 
 // dispatch answers the request, or has the session answer it (waiter.x is not 0 then).
@@ -89,7 +98,7 @@ func (v *visit) dispatch() {
 		// RFC 6454 §7: a page that may not read the answer has no business here.
 		v.refuse(http.StatusForbidden, "this origin is not allowed")
 	case r.Method == http.MethodPost:
-		h.cfg.Metrics.Request()
+		v.count()
 		v.post()
 	case r.Method == http.MethodGet, r.Method == http.MethodHead:
 		v.get()
@@ -111,10 +120,19 @@ type visit struct {
 	script  bool             // XEP-0252
 	begun   bool             // part of the answer may be out
 	unread  bool             // there is more of the body
+	handed  bool             // by another replica
+	foreign bool             // handed, and the session is not here: nothing is written
 	timer   *time.Timer      // for long; nil where requests are not parked
 	late    *parked.Response // w, once parked
 	coding  coding           // what the browser accepts, once parked
 	waiter                   // for the session's answer
+}
+
+// count counts a request, where it came from the browser.
+func (v *visit) count() {
+	if !v.handed {
+		v.h.cfg.Metrics.Request()
+	}
 }
 
 // post serves one POST: a <body/> (XEP-0124 §6).
@@ -130,7 +148,7 @@ func (v *visit) serve(req *request, err error) {
 		panic(http.ErrAbortHandler)
 	}
 	req.secure, req.script = v.peer.Secure, v.script
-	if !req.hasSID {
+	if !req.hasSID && !v.handed {
 		// BOSH-033: only what has no sid can create a session.
 		v.create(req, err)
 		return
@@ -140,6 +158,11 @@ func (v *visit) serve(req *request, err error) {
 		v.unknown(req, err)
 		return
 	}
+	v.attend(s, req, err)
+}
+
+// attend has a session answer a request; err is what was wrong with it.
+func (v *visit) attend(s *session, req *request, err error) {
 	v.session = s
 	if !s.belongs(v.r, v.peer) {
 		// BOSH-177: whoever asks is not told anything, and the session is none the worse for it.
@@ -207,7 +230,7 @@ func (v *visit) create(req *request, err error) {
 		return
 	}
 	s := newSession(h, v.r, v.peer, place, v.script)
-	if !h.enter(s) {
+	if !s.register(v.r.Context()) {
 		place.Release()
 		v.unavailable()
 		return
@@ -221,11 +244,15 @@ func (v *visit) create(req *request, err error) {
 // the rid is to blame.
 func (v *visit) unknown(req *request, err error) {
 	v.closeIfTooLarge(err)
-	switch {
+	switch member := v.h.cfg.Replica; {
+	case v.handed:
+		v.foreign = true
 	case v.h.isStopped():
 		v.unavailable()
 	case errors.Is(err, errTooLarge):
 		v.refuse(http.StatusRequestEntityTooLarge, "request body is too large")
+	case member != nil && member.Shared() && isSID(req.sidRaw) && (req.buffer != nil || v.script):
+		v.route(req, err)
 	case err != nil:
 		v.reject(conditionOf(err), false)
 	default:
@@ -244,7 +271,7 @@ func (v *visit) get() {
 		v.refuse(http.StatusNotFound, "script syntax is not supported") // BOSH-172
 		return
 	}
-	v.h.cfg.Metrics.Request()
+	v.count()
 	v.script = true
 	req := newRequest()
 	v.serve(req, v.h.receiveScript(v.r, req))

@@ -96,11 +96,27 @@ func (m *machine) patience(s *slot) time.Duration {
 	return m.set.wait
 }
 
-// gapPatience is how long a request waits for a missing lower one before it is told of the gap (BOSH-134).
-func (m *machine) gapPatience() time.Duration { return min(m.set.wait, m.config.gapWait) }
+// gapPatience is how long a request waits for a missing lower one before it is told of the gap (BOSH-134). What waits in
+// a session that other replicas can take is in this replica alone, so its browser must not be made to believe that it was
+// answered, as some do by type=error; and by several 503 in a row others believe that the session is lost. So it waits.
+func (m *machine) gapPatience() time.Duration {
+	if m.sm.resumable {
+		return max(m.set.wait, m.config.gapWait)
+	}
+	return min(m.set.wait, m.config.gapWait)
+}
 
-// overdue deals with requests that cannot be answered in time: those behind a gap get type=error (AMB-16), those that the
-// server delays 503 (BOSH-017).
+// gapLimit is how long a gap may last at least. Nobody is told of it in such a session, so the browser only repeats the
+// missing request once it has given its connection up.
+func (m *machine) gapLimit() time.Duration {
+	if m.sm.resumable {
+		return m.set.wait + m.config.stuckWait
+	}
+	return 0
+}
+
+// overdue deals with requests that cannot be answered in time: those behind a gap get type=error (AMB-16), or 503 as those do
+// that the server delays (BOSH-017).
 func (m *machine) overdue() {
 	if m.life >= lifeOver {
 		return
@@ -112,6 +128,9 @@ func (m *machine) overdue() {
 		}
 		switch at, kind := m.limit(s); {
 		case at > m.now:
+		case kind == limitGap && m.sm.resumable:
+			m.reply(s.x, answerUnavailable)
+			s.x = 0
 		case kind == limitGap:
 			m.fail(s.x, s.rid)
 			s.x, s.told = 0, true
@@ -177,7 +196,7 @@ func (m *machine) deadline() (at time.Duration, ok bool) {
 	if m.unheard > m.now && m.streams.waiting() {
 		earlier(m.unheard)
 	}
-	if t, on := m.idle.deadline(m.win.gap()); on {
+	if t, on := m.idle.deadline(m.win.gap(), m.gapLimit()); on {
 		earlier(t)
 	}
 	return at, ok

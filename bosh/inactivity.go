@@ -37,13 +37,13 @@ func (i *idleState) update(now time.Duration, waiting, touched bool) {
 	}
 }
 
-// deadline is when the session ends; ok is false while something is going on.
-func (i *idleState) deadline(gap bool) (at time.Duration, ok bool) {
+// deadline is when the session ends; ok is false while something is going on. A gap lasts for limit at least.
+func (i *idleState) deadline(gap bool, limit time.Duration) (at time.Duration, ok bool) {
 	switch {
 	case gap && i.idle:
-		return min(i.gap, i.since) + i.period(), true
+		return min(i.gap+max(i.period(), limit), i.since+i.period()), true
 	case gap:
-		return i.gap + i.period(), true
+		return i.gap + max(i.period(), limit), true
 	case i.idle:
 		return i.since + i.period(), true
 	}

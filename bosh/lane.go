@@ -1,6 +1,7 @@
 package bosh
 
 import (
+	"errors"
 	"log/slog"
 	"time"
 
@@ -19,6 +20,10 @@ const (
 	upBounce
 	upClose
 	upNote
+	upAck
+	upCSI
+	upAsk
+	upProceed
 )
 
 // upItem is one entry of the lane.
@@ -28,6 +33,10 @@ type upItem struct {
 	bounce  bounce
 	close   closing
 	note    *note
+	csi     csiState
+
+	generation int  // upForward: of the session when it was returned
+	late       bool // upForward: stream 0 was resumed since; nothing is reported any more
 }
 
 // turnLocked reports whether there is work that nobody does; the caller has to do it then, with work. Shutdown waits for
@@ -91,11 +100,21 @@ func (s *session) handOver() {
 func (s *session) perform(item *upItem) {
 	switch item.kind {
 	case upForward:
-		s.forward(&item.forward)
+		s.forward(item)
 	case upBounce:
 		s.bounce(&item.bounce)
 	case upClose:
 		s.closeStream(item.close)
+	case upAck:
+		s.acknowledge()
+	case upAsk:
+		s.ask()
+	case upCSI:
+		s.tellCSI(item.csi)
+	case upProceed:
+		if f := s.feedOf(0); f != nil {
+			f.stream.Proceed()
+		}
 	case upNote:
 		s.h.cfg.Log.LogAttrs(s.h.ctx, item.note.level, item.note.msg, item.note.attrs...)
 	}
@@ -116,30 +135,42 @@ func (s *session) feedOf(stream int) *feed {
 }
 
 // forward writes one request's part to its streams (BOSH-070: in rid order, as the lane is).
-func (s *session) forward(f *forwarding) {
+func (s *session) forward(item *upItem) {
+	f := &item.forward
+	if s.record != nil && !s.record.MayWrite() && s.record.Confirm(s.h.ctx) != nil {
+		return // UP-127: the session is another replica's, or all is over
+	}
+	counted, void := 0, item.late
 	for stream := 0; f.streams>>uint(stream) != 0; stream++ {
 		if !f.streams.has(stream) {
 			continue
 		}
 		if to := s.feedOf(stream); to != nil {
-			to.write(f)
+			n, interrupted := to.write(f)
+			counted += n
+			void = void || interrupted
 		}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if void || item.generation != s.generation {
+		return // it is returned again when the stream has been resumed
+	}
 	s.written = f.rid
-	s.eventLocked(func(now time.Time) effects { return s.m.forwarded(now, f.rid, 0) })
+	s.eventLocked(func(now time.Time) effects { return s.m.forwarded(now, f.rid, counted) })
+	s.askLocked()
 	s.delegateLocked()
 }
 
-// write carries out a forwarding on one stream: everything in one write.
-func (f *feed) write(fw *forwarding) {
+// write carries out a forwarding on one stream: everything in one write. It returns how many stanzas of it XEP-0198 counts,
+// and whether the connection broke and the stream is being resumed.
+func (f *feed) write(fw *forwarding) (counted int, interrupted bool) {
 	if fw.restart {
 		f.restart(fw)
-		return
+		return 0, false
 	}
 	if len(fw.payload) == 0 {
-		return
+		return 0, false
 	}
 	size := 0
 	for i := range fw.payload {
@@ -147,7 +178,7 @@ func (f *feed) write(fw *forwarding) {
 	}
 	out := getBuffer(size)
 	defer putBuffer(out)
-	d := draft{feed: f, out: out.b}
+	d := draft{feed: f, out: f.appendAck(out.b), skip: fw.skip}
 	if f.s.script {
 		f.fragments.each(fw.payload, &d)
 	} else {
@@ -157,8 +188,13 @@ func (f *feed) write(fw *forwarding) {
 			}
 		}
 	}
+	if fw.sync && d.fresh > 0 {
+		before := len(d.out)
+		d.out = f.stream.AppendAckRequest(d.out)
+		d.unasked = len(d.out) == before
+	}
 	out.b = d.out
-	d.send()
+	return d.counted, d.send()
 }
 
 // draft is what one forwarding writes to one stream.
@@ -167,6 +203,10 @@ type draft struct {
 	out      []byte // admitted
 	elements int
 	bytes    int
+	skip     int       // stanzas to leave out: the server has them (failover-design 7.3)
+	counted  int       // stanzas that XEP-0198 counts, those that are left out included
+	fresh    int       // those that are not left out
+	unasked  bool      // for an <a/>
 	answers  []element // of the gateway, to the browser
 	refused  string    // stream error condition; "" for none
 }
@@ -181,6 +221,14 @@ func (d *draft) add(p *payload) bool {
 	}
 	switch a.Action {
 	case upstream.Forward:
+		if a.Stanza {
+			d.counted++
+			if d.skip > 0 {
+				d.skip--
+				return true
+			}
+			d.fresh++
+		}
 		d.out = a.Bytes
 		d.elements++
 		d.bytes += len(p.frame.Raw)
@@ -194,16 +242,24 @@ func (d *draft) add(p *payload) bool {
 	return true
 }
 
-// send writes the draft, and reports what else came of it.
-func (d *draft) send() {
+// send writes the draft, and reports what else came of it. If it is interrupted all of it will come again.
+func (d *draft) send() (interrupted bool) {
 	f, s := d.feed, d.feed.s
 	if len(d.out) > 0 {
 		if err := f.stream.Send(d.out); err != nil {
 			f.fail()
+			if errors.Is(err, upstream.ErrInterrupted) {
+				return true
+			}
 		} else {
 			s.h.cfg.Metrics.FromBrowser(d.elements, d.bytes)
 			f.written()
 		}
+	}
+	if d.unasked {
+		s.mu.Lock()
+		s.acks.unasked = true
+		s.mu.Unlock()
 	}
 	if len(d.answers) > 0 {
 		s.event(func(now time.Time) effects { return s.m.delivered(now, f.index, d.answers) })
@@ -211,6 +267,7 @@ func (d *draft) send() {
 	if d.refused != "" {
 		f.refuse(d.refused)
 	}
+	return false
 }
 
 // restart opens a new stream on the connection (XBOSH-013).
@@ -271,7 +328,7 @@ func (s *session) closeStream(c closing) {
 	case f.cancel != nil:
 		f.cancel() // it is not open yet
 	case f.stream == nil:
-	case c.how == closeCut:
+	case c.how == closeCut && !s.gone && s.class != "" && s.class != upstream.ClassNone: // else the server keeps it for nobody
 		s.goLocked(func() { _ = f.stream.Cut() })
 	default:
 		// What Close cannot say in time to a server that does not listen stays unsaid.

@@ -19,7 +19,7 @@ func (h *Handler) newVisit() *visit {
 
 // long returns what comes when the request should be parked; nil for never.
 func (v *visit) long() <-chan time.Time {
-	if v.timer == nil || v.unread {
+	if v.timer == nil || v.unread || v.handed {
 		return nil
 	}
 	v.timer.Reset(v.h.long)

@@ -7,10 +7,11 @@ const nsCSI = "urn:xmpp:csi:0"
 func (m *machine) accept(x exchange, r *request) {
 	window := uint64(m.set.requests)
 	high, places := m.win.received+window, m.set.requests
-	if r.terminate || m.isPause(r) {
+	special := r.terminate || m.isPause(r)
+	if special {
 		high++ // XEP-0124 §14.2
 	}
-	if high > m.win.received+window || m.win.special() {
+	if special || m.win.special() {
 		places++ // XEP-0124 §11
 	}
 	crowded := m.simultaneous()+1 > places
@@ -25,7 +26,7 @@ func (m *machine) accept(x exchange, r *request) {
 		m.reject(x)
 		return
 	}
-	proof, ok := m.acks.proof(r, m.win.answered, m.set.requests, r.terminate || m.isPause(r) || m.win.special())
+	proof, ok := m.acks.proof(r, m.win.answered, m.set.requests, special || m.win.special())
 	if !ok && !m.toldError(r.ack) {
 		m.badAck(x)
 		return

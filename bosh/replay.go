@@ -81,6 +81,16 @@ func (p *replay) forget(rid uint64) (waiting []exchange) {
 	return waiting
 }
 
+// bytes is what all of it takes.
+func (p *replay) bytes() (n int) {
+	for rid := p.low + 1; rid <= p.high; rid++ {
+		for i := range p.at(rid).payload {
+			n += len(p.at(rid).payload[i].raw)
+		}
+	}
+	return n
+}
+
 // before is the downward count in front of rid's response.
 func (p *replay) before(rid uint64) uint32 {
 	if k := p.at(rid - 1); k != nil {

@@ -15,6 +15,9 @@ const writeTimeout = 30 * time.Second
 
 // finish carries out how the session ended the exchange; there is nobody to answer if not live.
 func (v *visit) finish(live bool) {
+	if live && v.waiter.gate != 0 {
+		v.session.release(&v.waiter)
+	}
 	v.recycle(live)
 	switch {
 	case !live || v.waiter.answer.kind == answerNothing:
@@ -48,6 +51,7 @@ func (v *visit) respond(r *response) {
 	out := getBuffer(size)
 	defer putBuffer(out)
 	out.b = appendBody(out.b, r)
+	v.h.failover.Responded()
 	if len(r.payload) > 0 {
 		v.h.cfg.Metrics.ToBrowser(len(r.payload), size-512)
 	}

@@ -194,8 +194,11 @@ func (m *machine) again(rid uint64, k *kept) response {
 
 // forgetProved drops the answers that the browser surely has, and those that are too many (XEP-0124 §14.3).
 func (m *machine) forgetProved() {
-	low := m.acks.proved
-	if keep := m.set.keep(); m.replay.high > keep {
+	low, keep := m.acks.proved, m.set.keep()
+	if m.acks.explicit && m.replay.bytes() <= m.config.queueBytes {
+		keep = max(keep, keepAcked)
+	}
+	if m.replay.high > keep {
 		low = max(low, m.replay.high-keep)
 	}
 	if low <= m.replay.low {

@@ -12,15 +12,17 @@ import (
 
 	"stanzagate/internal/peer"
 	"stanzagate/internal/quota"
+	"stanzagate/internal/replica"
 	"stanzagate/internal/xmlframe"
+	"stanzagate/upstream"
 )
 
 // session is the shell of one machine: it has the mutex, the timer, the requests that wait and the streams, and carries
 // effects out. No I/O is done under mu. Its goroutines are one for each stream (feed.run), one that writes upstream while
 // there is more to write than the requests' own goroutines do (lane.go), and what closes streams at the end; all of them
-// end soon after the session does, and Handler.wg counts them.
+// end soon after the session does, and Handler.wg counts them. Locks are taken in the order mu, those of replica.Record.
 type session struct {
-	// immutable after newSession
+	// immutable once Handler knows it
 	h             *Handler
 	sid           string
 	key           sidKey
@@ -30,6 +32,7 @@ type session struct {
 	script        bool              // XEP-0252
 	cert          [sha256.Size]byte // of the browser's certificate (BOSH-179); zero for none
 	place         *quota.Place
+	record        *replica.Record // nil without Config.Replica
 
 	mu sync.Mutex
 	// guarded by mu
@@ -43,9 +46,24 @@ type session struct {
 	ended   bool            // effects.end has come
 
 	// The up lane (lane.go); guarded by mu.
-	up      []upItem
-	working bool   // somebody carries out what is in up
-	written uint64 // the highest rid whose forwarding has been carried out
+	up         []upItem
+	working    bool   // somebody carries out what is in up
+	written    uint64 // the highest rid whose forwarding has been carried out
+	generation int    // counts resumptions in place: what was to be written before is void
+
+	acks pendingAck // guarded by mu
+
+	// What the store has, and may still get (persist.go); guarded by mu.
+	issued   uint64  // newest record of the machine
+	final    *ending // waits until record finalAt is stored
+	finalAt  uint64
+	class    upstream.Class // "" before login
+	adopting bool           // taken over, and not resumed yet
+	kept     bool           // it lives on elsewhere
+	released bool           // and that is because we gave it away
+	gone     bool           // the store has lost it
+	unsure   bool           // it has ended, and may live on elsewhere for all we know
+	retired  bool           // retireLocked has done its work
 
 	// The timer (timer.go); guarded by mu.
 	timer  *time.Timer
@@ -53,6 +71,8 @@ type session struct {
 	next   time.Time // effects.next
 	authBy time.Time // AuthTimeout; zero once authenticated
 	keepBy time.Time // when to look whether the server wants a sign of life; zero: never
+
+	upkeepBy time.Time // when upkeep is due; zero: never
 }
 
 func newSession(h *Handler, r *http.Request, p peer.Peer, place *quota.Place, script bool) *session {
@@ -66,6 +86,25 @@ func newSession(h *Handler, r *http.Request, p peer.Peer, place *quota.Place, sc
 	}
 	s.more.L = &s.mu
 	return s
+}
+
+// register makes the session known to other replicas, and then to ours. It reports false if there are to be no sessions.
+func (s *session) register(ctx context.Context) bool {
+	if member := s.h.cfg.Replica; member != nil {
+		s.record = member.NewRecord(s.sid, s)
+		if err := s.record.Create(ctx, transportName, s.h.cfg.recordTTL()); err != nil {
+			s.log(slog.LevelDebug, "session refused", err.Error())
+			return false
+		}
+		s.upkeepBy = s.record.TouchDue()
+	}
+	if s.h.enter(s) {
+		return true
+	}
+	if s.record != nil {
+		_ = s.record.End(ctx) // it is forgotten after a while anyway
+	}
+	return false
 }
 
 // exposed reports whether others can listen to what the browser says to us (UP-051).
@@ -96,6 +135,7 @@ func (s *session) belongs(r *http.Request, p peer.Peer) bool {
 type waiter struct {
 	x      exchange
 	answer answer        // written before done is sent to
+	gate   uint64        // likewise: the record that has to be stored before the answer leaves; 0: none
 	done   chan struct{} // capacity 1, so that the one who answers never waits; sent to once for each x
 	parked *visit        // guarded by session.mu; nil while a goroutine waits on done
 }
@@ -198,11 +238,18 @@ func (s *session) enter(w *waiter, call func(time.Time, exchange) effects) (turn
 	if s.over {
 		// It ended between the look-up and here: the same as if it had not been found.
 		w.answer.response = response{terminate: true, condition: itemNotFound}
+		if s.kept {
+			w.answer.kind = answerUnavailable // it is to be found elsewhere
+		}
 		w.done <- struct{}{}
 		return false
 	}
 	s.waiting = append(s.waiting, w)
 	s.eventLocked(func(now time.Time) effects { return call(now, w.x) })
+	if s.record != nil && !s.record.MayWrite() {
+		s.delegateLocked() // nobody knows for how long; the answer must not wait for that
+		return false
+	}
 	return s.turnLocked()
 }
 
@@ -255,29 +302,20 @@ func (s *session) eventLocked(call func(now time.Time) effects) {
 
 // executeLocked is the one place where effects are carried out, in the order that events.go prescribes.
 //
-// The down lane is: save, answer, end. Sessions that die with this replica (class none) save nothing, so answers leave at
-// once, in the order in which they were returned. What only managed sessions return (save, ackUpstream, csi) does not occur.
+// The down lane is: save, answer, end (persist.go). Sessions that die with this replica (class none) save nothing, so their
+// answers leave at once, in the order in which they were returned.
 func (s *session) executeLocked(e *effects) {
-	for i := range e.open {
-		s.openLocked(e.open[i])
+	if e.save != nil {
+		s.saveLocked(e.save)
 	}
-	for i := range e.forward {
-		s.up = append(s.up, upItem{kind: upForward, forward: e.forward[i]})
+	if e.end != nil && e.end.release {
+		s.giveAwayLocked(e)
+		e.close, e.answer = nil, nil
 	}
-	for i := range e.bounce {
-		s.up = append(s.up, upItem{kind: upBounce, bounce: e.bounce[i]})
-	}
-	for i := range e.close {
-		s.up = append(s.up, upItem{kind: upClose, close: e.close[i]})
-	}
-	for i := range e.answer {
-		s.answerLocked(&e.answer[i])
-	}
+	s.upwardLocked(e)
+	s.downwardLocked(e)
 	if e.note != "" {
 		s.noteLocked(slog.LevelDebug, e.note, "")
-	}
-	if e.end != nil {
-		s.endLocked(e.end.condition, e.end.reason)
 	}
 	if e.forget {
 		s.forgetLocked()
@@ -290,12 +328,61 @@ func (s *session) executeLocked(e *effects) {
 	}
 }
 
-// answerLocked hands an answer to the request that waits for it; if its browser is gone there is nobody to tell.
-func (s *session) answerLocked(a *answer) {
-	if w := s.takeLocked(a.x); w != nil {
-		w.answer = *a
-		s.wakeLocked(w)
+// upwardLocked puts into the up lane what is for servers.
+func (s *session) upwardLocked(e *effects) {
+	for i := range e.open {
+		s.openLocked(e.open[i])
 	}
+	if e.csi != csiUnknown {
+		s.up = append(s.up, upItem{kind: upCSI, csi: e.csi})
+	}
+	for i := range e.forward {
+		s.up = append(s.up, upItem{kind: upForward, forward: e.forward[i], generation: s.generation})
+	}
+	for i := range e.bounce {
+		s.up = append(s.up, upItem{kind: upBounce, bounce: e.bounce[i]})
+	}
+	for i := range e.close {
+		s.up = append(s.up, upItem{kind: upClose, close: e.close[i]})
+	}
+	if e.ackUpstream {
+		s.ackLocked(e.h)
+	}
+}
+
+// downwardLocked hands out answers and notes the end.
+func (s *session) downwardLocked(e *effects) {
+	if len(e.answer) == 0 && e.end == nil && e.save == nil {
+		return
+	}
+	gate, stored := s.gateLocked(), false
+	for i := range e.answer {
+		if s.answerLocked(&e.answer[i], gate) {
+			stored = true
+		}
+	}
+	if e.save != nil && !stored && !s.released {
+		s.flushLocked()
+	}
+	if e.end != nil {
+		s.concludeLocked(e.end, gate)
+	}
+}
+
+// answerLocked hands an answer to the request that waits for it; if its browser is gone there is nobody to tell. It reports
+// whether that request will have the record gate stored.
+func (s *session) answerLocked(a *answer, gate uint64) bool {
+	w := s.takeLocked(a.x)
+	if w == nil {
+		return false
+	}
+	w.answer, w.gate = *a, 0
+	if a.kind == answerBody {
+		w.gate = gate
+	}
+	stored := w.gate != 0
+	s.wakeLocked(w)
+	return stored
 }
 
 // endLocked is the end as operators see it. The session may still have answers to repeat (BOSH-123).
@@ -304,10 +391,15 @@ func (s *session) endLocked(condition, reason string) {
 		return
 	}
 	s.ended = true
+	s.final = nil
 	s.authBy, s.keepBy = time.Time{}, time.Time{}
 	s.place.Release()
 	s.h.sessionEnded(condition)
-	s.noteLocked(slog.LevelInfo, "bosh session ended", reason, slog.String("condition", condition))
+	if s.class != "" {
+		s.h.failover.Classified(s.reportedClass(), -1)
+	}
+	s.noteLocked(slog.LevelInfo, "bosh session ended", reason, slog.String("condition", condition), slog.String("class", s.reportedClass()))
+	s.retireLocked()
 }
 
 // forgetLocked ends what is left. Nothing is reported to the machine from here on.
@@ -315,8 +407,13 @@ func (s *session) forgetLocked() {
 	if s.over {
 		return
 	}
+	if s.final != nil {
+		s.unsure = true // the store could not be asked
+		s.endLocked(s.final.condition, s.final.reason)
+	}
 	s.endLocked("", "forgotten")
 	s.over = true
+	s.unrecordLocked()
 	if s.timer != nil {
 		s.timer.Stop()
 	}
@@ -372,33 +469,4 @@ func (s *session) contain() {
 		s.log(slog.LevelError, panicMessage, "", panicAttrs(p)...)
 		s.crash()
 	}
-}
-
-// note is a line for the log.
-type note struct {
-	level slog.Level
-	msg   string
-	attrs []slog.Attr
-}
-
-// noteLocked has a line logged by the up lane: a log may block, which nothing may under mu.
-func (s *session) noteLocked(level slog.Level, msg, reason string, more ...slog.Attr) {
-	if s.h.cfg.Log.Enabled(s.h.ctx, level) {
-		s.up = append(s.up, upItem{kind: upNote, note: &note{level, msg, s.attrs(reason, more)}})
-	}
-}
-
-// log logs at once. mu is not held.
-func (s *session) log(level slog.Level, msg, reason string, more ...slog.Attr) {
-	if s.h.cfg.Log.Enabled(s.h.ctx, level) {
-		s.h.cfg.Log.LogAttrs(s.h.ctx, level, msg, s.attrs(reason, more)...)
-	}
-}
-
-func (s *session) attrs(reason string, more []slog.Attr) []slog.Attr {
-	attrs := append([]slog.Attr{slog.String("sid", s.key.String()), slog.String("remote", s.client.String())}, more...)
-	if reason != "" {
-		attrs = append(attrs, slog.String("reason", reason))
-	}
-	return attrs
 }

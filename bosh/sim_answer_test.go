@@ -28,7 +28,8 @@ func (o *machineOracle) answer(a answer, e effects, wasEnded bool) {
 		return
 	case answerUnavailable:
 		crowded := o.high+1 > o.base+uint64(o.window) // with those that got type=error there is no place for another one
-		if waited < o.wait && !o.drained && !crowded {
+		behindGap := o.resumable && ex.rid > o.received && waited >= o.gapPatience()
+		if waited < o.wait && !o.drained && !crowded && !behindGap {
 			o.honest("BOSH-017/early", "x%d gets 503 after %v, wait is %v", a.x, waited, o.wait)
 		}
 		if !o.truth.honest && newest && !ri.forwarded && waited == 0 {
@@ -104,7 +105,7 @@ func (o *machineOracle) failed(ex *simOpen, ri *simRid, newest bool, p response,
 	if ri == nil || newest && !parked {
 		o.honest("BOSH-167/reason", "type=error to rid %d without a reason", ex.rid)
 	}
-	if newest && parked && waited < min(o.wait, o.cfg.gapWait) {
+	if newest && parked && (waited < o.gapPatience() || o.resumable) {
 		o.honest("BOSH-134/early", "type=error to rid %d after %v", ex.rid, waited)
 	}
 }

@@ -23,11 +23,20 @@ func (o *machineOracle) due() {
 			o.fail("BOSH-137/late", "x%d waits although a repeat of rid %d took its place", e.x, e.rid)
 		case (ri.answered || ri.passed) && !o.adopted:
 			o.fail("BOSH-136/late", "a repeat of rid %d waits although it was answered", e.rid)
-		case e.rid > o.received && o.w.clock-e.from > min(o.wait, o.cfg.gapWait)+o.slack():
+		case e.rid > o.received && o.w.clock-e.from > o.gapPatience()+o.slack():
 			o.fail("BOSH-134/late", "rid %d waits behind a gap for %v", e.rid, o.w.clock-e.from)
 		}
 	}
 	o.held()
+}
+
+// gapPatience is how long a request may wait behind a gap (BOSH-134). In a session that others can take over none is told of
+// it, since some browsers take that for an answer.
+func (o *machineOracle) gapPatience() time.Duration {
+	if o.resumable {
+		return max(o.wait, o.cfg.gapWait)
+	}
+	return min(o.wait, o.cfg.gapWait)
 }
 
 // held checks the requests in order: how many are held, for how long, and whether there is something to say.

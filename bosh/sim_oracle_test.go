@@ -203,7 +203,7 @@ func (o *machineOracle) watch(ex *simOpen) {
 		}
 	}
 	slack := o.slack() + time.Millisecond
-	o.w.after(min(o.wait, o.cfg.gapWait)+slack, look)
+	o.w.after(o.gapPatience()+slack, look)
 	o.w.after(o.wait+slack, look)
 	o.w.after(o.wait+o.cfg.stuckWait+slack, look)
 }

@@ -42,7 +42,7 @@ func TestSimulatorReplicas(t *testing.T) {
 func TestSimulatorMissesRules(t *testing.T) {
 	for rule := allRules + 1; rule < simRules; rule++ {
 		t.Run(rule.String(), func(t *testing.T) {
-			const enough = 2000
+			const enough = 10000
 			for seed := uint64(1); seed <= enough; seed++ {
 				plan := replicaPlanFor(seed, "")
 				rule.aim(&plan)

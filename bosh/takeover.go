@@ -134,7 +134,7 @@ func (m *machine) giveAway(kind answerKind, reason string) {
 		}
 	}
 	if !m.saving.ended {
-		m.end = ending{reason: reason, keep: true}
+		m.end = ending{reason: reason, keep: true, release: kind == answerUnavailable}
 		m.e.end, m.saving.ended = &m.end, true
 	}
 	m.wantClose = true

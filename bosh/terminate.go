@@ -214,7 +214,7 @@ func (m *machine) expire() {
 	if m.life >= lifeOver {
 		return
 	}
-	at, ok := m.idle.deadline(m.win.gap())
+	at, ok := m.idle.deadline(m.win.gap(), m.gapLimit())
 	if !ok || at > m.now {
 		return
 	}

@@ -13,7 +13,7 @@ const keepAlive = 5 * time.Minute
 // armLocked sets the session's one timer to whatever comes first. A timer that is due earlier is left alone: it costs less
 // to find out then that there is nothing to do.
 func (s *session) armLocked() {
-	due := earliest(earliest(s.next, s.authBy), s.keepBy)
+	due := earliest(earliest(earliest(s.next, s.authBy), s.keepBy), earliest(s.acks.by, s.upkeepBy))
 	if due.IsZero() || !s.armed.IsZero() && !due.Before(s.armed) {
 		return
 	}
@@ -36,7 +36,7 @@ func earliest(a, b time.Time) time.Time {
 
 // tick is what the timer calls, on a goroutine of its own.
 func (s *session) tick() {
-	streams, tracked := s.due()
+	streams, upkeep, tracked := s.due()
 	if !tracked {
 		return
 	}
@@ -46,15 +46,24 @@ func (s *session) tick() {
 		// A dead server is the reader's business.
 		_ = st.KeepAlive()
 	}
+	if upkeep {
+		next := s.upkeep()
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.upkeepBy = next; !s.over {
+			s.armLocked()
+		}
+	}
 }
 
-// due does what has to be done under mu, and returns the streams that need a sign of life. The caller ends what it tracked.
-func (s *session) due() (streams []*upstream.Stream, tracked bool) {
+// due does what has to be done under mu, and returns the streams that need a sign of life, and whether upkeep is to be
+// called. The caller ends what it tracked.
+func (s *session) due() (streams []*upstream.Stream, upkeep, tracked bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.armed = time.Time{}
 	if s.over {
-		return nil, false
+		return nil, false, false
 	}
 	s.h.wg.Add(1) // the session itself still counts, so nobody has stopped waiting
 	now := time.Now()
@@ -67,9 +76,16 @@ func (s *session) due() (streams []*upstream.Stream, tracked bool) {
 	if !s.keepBy.IsZero() && !now.Before(s.keepBy) {
 		streams = s.silentLocked(now)
 	}
+	if !s.upkeepBy.IsZero() && !now.Before(s.upkeepBy) {
+		upkeep, s.upkeepBy = true, time.Time{}
+	}
+	if !s.acks.by.IsZero() && !now.Before(s.acks.by) {
+		s.acks.by = time.Time{}
+		s.up = append(s.up, upItem{kind: upAck})
+	}
 	s.eventLocked(func(now time.Time) effects { return s.m.tick(now) })
 	s.delegateLocked()
-	return streams, true
+	return streams, upkeep, true
 }
 
 func (s *session) authenticatedLocked() bool {

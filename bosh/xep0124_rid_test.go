@@ -2,6 +2,7 @@ package bosh
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 )
@@ -105,7 +106,7 @@ func TestXEP0124_14_3_LastAnswersAreKept(t *testing.T) {
 	}
 }
 
-// With acknowledgements all answers without one are kept, up to three times the window.
+// With acknowledgements all answers without one are kept, within bounds of number and of memory.
 //
 // Covers: BOSH-135, BOSH-182.
 func TestXEP0124_14_3_UnacknowledgedAnswersAreKept(t *testing.T) {
@@ -118,15 +119,22 @@ func TestXEP0124_14_3_UnacknowledgedAnswersAreKept(t *testing.T) {
 	for r := uint64(1001); r < rid; r++ {
 		p.expect(p.send(r), fmt.Sprintf("<m%d/>", r))
 	}
-	for ; rid <= 1040; rid++ {
+	for ; rid <= 1300; rid++ {
 		p.send(rid, acking(1000))
 		p.deliver(0, "<m/>")
 	}
-	p.expect(p.send(1034), "terminate item-not-found")
-	p.expect(p.send(1035), "<m/>")
-	if n := len(p.m.replay.ring); n > 8 {
+	p.expect(p.send(1300-keepAcked), "terminate item-not-found")
+	p.expect(p.send(1301-keepAcked), "<m/>")
+	if n := len(p.m.replay.ring); n > 2*keepAcked {
 		t.Errorf("%d places", n)
 	}
+	large := "<m>" + strings.Repeat("x", p.m.config.queueBytes/4) + "</m>"
+	for ; rid <= 1310; rid++ {
+		p.send(rid, acking(1000))
+		p.deliver(0, large)
+	}
+	p.expect(p.send(1304), "terminate item-not-found")
+	p.expect(p.send(1305), large)
 }
 
 // Covers: BOSH-136, BOSH-019.
