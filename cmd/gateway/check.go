@@ -17,7 +17,7 @@ const smallestStanza = 10000
 // check it too; what they find is reported under the setting's name by the wiring.
 func (s *settings) check() error {
 	for _, check := range []func() error{
-		s.checkAddresses, s.checkPaths, s.checkTLS, s.checkUnavailable, s.checkLimits, s.checkBOSH, s.checkWebSocket, s.checkLog,
+		s.checkAddresses, s.checkPaths, s.checkTLS, s.checkUnavailable, s.checkReplica, s.checkLimits, s.checkBOSH, s.checkWebSocket, s.checkLog,
 	} {
 		if err := check(); err != nil {
 			return err
@@ -85,20 +85,29 @@ func (s *settings) checkTLS() error {
 // checkUnavailable refuses what this build does not do, rather than ignore it.
 func (s *settings) checkUnavailable() error {
 	const acme = "automatic certificates are not available in this build; use tls.cert and tls.key"
-	const store = "the shared session store is not available in this build; leave it out for the in-memory store"
-	const redis = "is only used with redis, which is not available in this build; leave it out"
-	for _, u := range []struct{ key, value, want string }{
-		{"tls.acme.hosts", strings.Join(s.TLS.ACMEHosts, ","), acme},
-		{"tls.acme.directory", s.TLS.ACMEDirectory, acme},
-		{"tls.acme.cache", s.TLS.ACMECache, acme},
-		{"redis", maskAll(s.Redis), store},
-		{"replica.id", s.Replica.ID, redis},
-		{"replica.advertise", s.Replica.Advertise, redis},
-		{"failover.key", strings.Join(s.Failover.Key, ","), redis},
+	for _, u := range []struct{ key, value string }{
+		{"tls.acme.hosts", strings.Join(s.TLS.ACMEHosts, ",")}, {"tls.acme.directory", s.TLS.ACMEDirectory}, {"tls.acme.cache", s.TLS.ACMECache},
 	} {
 		if u.value != "" {
-			return &settingError{key: u.key, value: u.value, want: u.want}
+			return &settingError{key: u.key, value: u.value, want: acme}
 		}
+	}
+	return nil
+}
+
+// checkReplica refuses settings of one of several replicas where there is only one.
+func (s *settings) checkReplica() error {
+	const alone = "is only used with redis; set redis or leave it out"
+	for _, u := range []struct{ key, value string }{
+		{"replica.id", s.Replica.ID}, {"replica.advertise", s.Replica.Advertise}, {"failover.key", strings.Join(s.Failover.Key, ",")},
+	} {
+		if len(s.Redis) == 0 && u.value != "" {
+			return &settingError{key: u.key, value: u.value, want: alone}
+		}
+	}
+	_, port, _ := net.SplitHostPort(s.Replica.Listen) // it has been checked
+	if len(s.Redis) > 0 && len(s.Failover.Key) > 0 && s.Replica.Advertise == "" && port == "0" {
+		return &settingError{key: "replica.listen", value: s.Replica.Listen, want: "other replicas could not be told the port; choose one"}
 	}
 	return nil
 }

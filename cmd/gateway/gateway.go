@@ -43,10 +43,12 @@ type gateway struct {
 	peers     *peer.Resolver
 	dialer    *upstream.Dialer
 	lot       *parked.Lot
+	replicas  *membership
 	bosh      transport
 	websocket transport
 	hostMeta  http.Handler
-	cert      *certificate // nil without tls.listen
+	cert      *certificate                                  // nil without tls.listen
+	handed    func(http.ResponseWriter, *http.Request) bool // serves a request from another replica; false: no such session
 
 	page     atomic.Pointer[http.Handler] // replaced when the domains change
 	draining atomic.Bool
@@ -83,8 +85,12 @@ func wire(s *settings, log *slog.Logger) (*gateway, error) {
 	}
 	g.dialer, err = upstream.NewDialer(upstream.Config{
 		Domains: s.Domains, Open: s.Open, ConnectTimeout: s.Limit.ConnectTimeout, Metrics: g.metrics.upstream,
+		Failover: &upstream.Failover{},
 	})
 	if err != nil {
+		return nil, err
+	}
+	if g.replicas, err = newMembership(s, g.metrics, log); err != nil {
 		return nil, err
 	}
 	g.hostMeta, err = web.HostMeta(web.HostMetaConfig{
@@ -119,7 +125,8 @@ func (g *gateway) newHandlers(origins origin.Policy) error {
 		Limits: limits, BodyBytes: s.Limit.BodyBytes, QueueBytes: s.Limit.QueueBytes,
 		BodyTimeout: s.Limit.BodyTimeout, AuthTimeout: s.Limit.AuthTimeout,
 		Wait: s.BOSH.Wait, Inactivity: s.BOSH.Inactivity, MaxPause: maxPause, Polling: s.BOSH.Polling,
-		Hold: s.BOSH.Hold, ScriptSyntax: s.BOSH.ScriptSyntax, Keys: s.BOSH.Keys, Streams: s.BOSH.Streams, SameAddress: s.BOSH.SameAddress,
+		Replica: g.replicas.member,
+		Hold:    s.BOSH.Hold, ScriptSyntax: s.BOSH.ScriptSyntax, Keys: s.BOSH.Keys, Streams: s.BOSH.Streams, SameAddress: s.BOSH.SameAddress,
 		Log: g.log.With(slog.String("transport", "bosh")), Metrics: g.metrics.bosh,
 	})
 	if err != nil {
@@ -138,7 +145,7 @@ func (g *gateway) newHandlers(origins origin.Policy) error {
 	if err != nil {
 		return fmt.Errorf("websocket: %w", err)
 	}
-	g.bosh, g.websocket = overHTTP, overWebSocket
+	g.bosh, g.websocket, g.handed = overHTTP, overWebSocket, overHTTP.Handed
 	return nil
 }
 
@@ -190,5 +197,5 @@ func (g *gateway) notReady() string {
 	if g.draining.Load() {
 		return "draining"
 	}
-	return ""
+	return g.replicas.notReady()
 }

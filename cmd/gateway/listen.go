@@ -44,8 +44,9 @@ func (l *listener) serve() error {
 
 // listeners are all of a gateway's.
 type listeners struct {
-	public []*listener // for browsers
-	admin  *listener   // nil: none
+	public  []*listener  // for browsers
+	admin   *listener    // nil: none
+	replica net.Listener // for other replicas; nil: none
 }
 
 func (l *listeners) all() []*listener {
@@ -60,7 +61,7 @@ func (g *gateway) listen() (_ *listeners, err error) {
 	s, all := g.settings, &listeners{}
 	defer func() {
 		if err != nil {
-			for _, l := range all.public {
+			for _, l := range all.all() {
 				l.Close()
 			}
 		}
@@ -92,10 +93,21 @@ func (g *gateway) listen() (_ *listeners, err error) {
 			return nil, err
 		}
 	}
+	if all.replica, err = g.replicas.listen(s); err != nil {
+		return nil, err
+	}
 	return all, nil
 }
 
 func open(key, address string, server *http.Server) (*listener, error) {
+	l, err := listenTCP(key, address)
+	if err != nil {
+		return nil, err
+	}
+	return &listener{Listener: l, server: server}, nil
+}
+
+func listenTCP(key, address string) (net.Listener, error) {
 	l, err := net.Listen("tcp", address)
 	if err != nil {
 		remedy := "choose another address"
@@ -108,7 +120,7 @@ func open(key, address string, server *http.Server) (*listener, error) {
 		}
 		return nil, &settingError{key: key, value: address, want: "cannot listen: " + err.Error() + "; " + remedy}
 	}
-	return &listener{Listener: l, server: server}, nil
+	return l, nil
 }
 
 // newServer has no time-out for bodies and responses, because a long poll has both: the handlers set their own.

@@ -10,9 +10,11 @@ const namespace = "stanzagate"
 // metrics are all that operators count. Handles are made once, because looking them up costs more than counting.
 type metrics struct {
 	registry  *prometheus.Registry
-	bosh      *transportMetrics
+	bosh      *boshMetrics
 	websocket *transportMetrics
 	upstream  *upstreamMetrics
+	store     *storeMetrics
+	relay     *relayMetrics
 }
 
 func newMetrics() *metrics {
@@ -24,8 +26,8 @@ func newMetrics() *metrics {
 	byTransport := newTransportVecs(r)
 	return &metrics{
 		registry: r,
-		bosh:     byTransport.of("bosh"), websocket: byTransport.of("websocket"),
-		upstream: newUpstreamMetrics(r),
+		bosh:     newBOSHMetrics(r, byTransport.of("bosh")), websocket: byTransport.of("websocket"),
+		upstream: newUpstreamMetrics(r), store: newStoreMetrics(r), relay: newRelayMetrics(r),
 	}
 }
 

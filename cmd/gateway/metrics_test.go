@@ -10,11 +10,13 @@ import (
 )
 
 var (
-	_ bosh.Metrics      = (*transportMetrics)(nil)
+	_ bosh.Metrics      = (*boshMetrics)(nil)
 	_ websocket.Metrics = (*transportMetrics)(nil)
 	_ upstream.Metrics  = (*upstreamMetrics)(nil)
 
 	_ upstream.SecurityMetrics = (*upstreamMetrics)(nil)
+	_ upstream.FailoverMetrics = (*upstreamMetrics)(nil)
+	_ bosh.FailoverMetrics     = (*boshMetrics)(nil)
 )
 
 func TestMetrics(t *testing.T) {

@@ -13,6 +13,8 @@ type upstreamMetrics struct {
 	streams  prometheus.Gauge
 	failures map[string]prometheus.Counter
 	secured  *prometheus.CounterVec
+	classes  map[upstream.Class]prometheus.Counter
+	resumed  map[string]prometheus.Observer // by outcome
 }
 
 func newUpstreamMetrics(r *prometheus.Registry) *upstreamMetrics {
@@ -33,7 +35,21 @@ func newUpstreamMetrics(r *prometheus.Registry) *upstreamMetrics {
 		Namespace: namespace, Name: "upstream_secured_total",
 		Help: "Streams opened, by TLS version and cipher, and by what the certificate was verified against.",
 	}, []string{"version", "cipher", "trust"})
-	r.MustRegister(m.secured, m.connects, m.streams, m.seconds, failures)
+	m.classes, m.resumed = map[upstream.Class]prometheus.Counter{}, map[string]prometheus.Observer{}
+	classes := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Namespace: namespace, Name: "upstream_classes_total", Help: "Managed streams bound, by how they can be resumed on another connection.",
+	}, []string{"class"})
+	for _, c := range upstream.Classes() {
+		m.classes[c] = classes.WithLabelValues(string(c))
+	}
+	resumed := prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Namespace: namespace, Name: "upstream_resume_seconds", Help: "Time to resume a managed stream, by outcome, pauses included.",
+		Buckets: []float64{.01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 120},
+	}, []string{"outcome"})
+	for _, o := range []string{upstream.OutcomeResumed, upstream.OutcomeLost, upstream.OutcomeUnreachable, upstream.OutcomeRefused} {
+		m.resumed[o] = resumed.WithLabelValues(o)
+	}
+	r.MustRegister(classes, resumed, m.secured, m.connects, m.streams, m.seconds, failures)
 	return m
 }
 
@@ -55,3 +71,16 @@ func (m *upstreamMetrics) ConnectFailed(op string) {
 }
 
 func (m *upstreamMetrics) StreamEnded() { m.streams.Dec() }
+
+// Classified and Resumption are upstream.FailoverMetrics.
+func (m *upstreamMetrics) Classified(c upstream.Class) {
+	if n := m.classes[c]; n != nil {
+		n.Inc()
+	}
+}
+
+func (m *upstreamMetrics) Resumption(seconds float64, outcome string) {
+	if o := m.resumed[outcome]; o != nil {
+		o.Observe(seconds)
+	}
+}

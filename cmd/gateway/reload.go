@@ -18,6 +18,9 @@ func (g *gateway) reload(reread func() (*settings, error)) {
 	if err == nil {
 		err = g.dialer.SetDomains(fresh.Domains)
 	}
+	if err == nil {
+		err = g.replicas.reload(fresh)
+	}
 	if err != nil {
 		g.log.LogAttrs(ctx, slog.LevelError, "settings not reloaded, the old ones stay", slog.Any("error", err))
 		return

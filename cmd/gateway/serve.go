@@ -51,7 +51,7 @@ var errInterrupted = errors.New("ended at once by a second signal; sessions were
 
 // serve answers on the listeners until a signal says to stop, and drains. It owns their goroutines.
 func (g *gateway) serve(all *listeners, signals <-chan os.Signal, reread func() (*settings, error)) error {
-	failed := make(chan error, len(all.all())) // holds the end of every listener, so that none waits
+	failed := make(chan error, len(all.all())+1) // holds the end of every listener, so that none waits
 	var serving sync.WaitGroup
 	defer serving.Wait()
 	trimming, stopTrimming := context.WithCancel(context.Background())
@@ -65,6 +65,15 @@ func (g *gateway) serve(all *listeners, signals <-chan os.Signal, reread func() 
 	for _, l := range all.public {
 		again := g.lot.Listener(l.server, l.Addr())
 		serving.Go(func() { _ = l.server.Serve(again) }) // it ends with the server, which has said why already
+	}
+	relay, err := g.replicas.start(all.replica, g.handed, g.log)
+	switch {
+	case err != nil:
+		return errors.Join(err, g.stop(signals, all))
+	case relay != nil:
+		g.log.LogAttrs(context.Background(), slog.LevelInfo, "one of several replicas", slog.String("id", g.replicas.store.Self().ID),
+			slog.String("address", g.replicas.store.Self().Address))
+		serving.Go(func() { failed <- relay() })
 	}
 	for {
 		select {
@@ -109,6 +118,7 @@ func (g *gateway) stop(signals <-chan os.Signal, all *listeners) error {
 		closing = append(closing, l.server.Shutdown)
 	}
 	inTime(now, closeGrace, closing...)
+	inTime(now, closeGrace, g.replicas.stop)
 	for _, l := range all.all() {
 		l.server.Close() // what Shutdown left; all that could go wrong is that it is closed
 	}

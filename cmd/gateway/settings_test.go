@@ -179,7 +179,7 @@ func TestBadSettings(t *testing.T) {
 		"certificate unused":     {nil, []string{"--tls.cert=x"}, "", []string{"tls.cert", `"x"`, "tls.listen"}},
 		"certificate unreadable": {nil, []string{"--tls.listen=:443", "--tls.cert=/nonexistent/c", "--tls.key=k"}, "", []string{"tls.cert", `"/nonexistent/c"`, "no such file"}},
 		"automatic certificates": {nil, []string{"--tls.acme.hosts=gw.example"}, "", []string{"tls.acme.hosts", `"gw.example"`, "not available", "tls.cert"}},
-		"store":                  {nil, []string{"--redis=redis://u:secret@h"}, "", []string{"redis", "redis://u:xxxxx@h", "not available"}},
+		"store":                  {nil, []string{"--redis=redis://u:secret@h:port"}, "", []string{"redis", "xxxxx", "want a number from 1 to 65535"}},
 		"replica":                {nil, []string{"--replica.id=a"}, "", []string{"replica.id", `"a"`, "only used with redis"}},
 		"origin":                 {nil, []string{"--origins=good.example"}, "", []string{"origins", `"good.example"`, "want"}},
 		"proxy":                  {nil, []string{"--trusted-proxies=proxy.example"}, "", []string{"trusted-proxies", `"proxy.example"`, "want"}},

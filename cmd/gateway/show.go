@@ -25,6 +25,7 @@ func (c *configCommand) Run(p *process, src *sources) error {
 		return src.explain(err, "default")
 	}
 	inTime(context.Background(), closeGrace, g.bosh.Shutdown, g.websocket.Shutdown)
+	inTime(context.Background(), closeGrace, g.replicas.stop)
 	for _, e := range entries(reflect.ValueOf(c.settings), "") {
 		origin := src.origin[e.key]
 		if origin == "" {
