@@ -117,9 +117,13 @@ func (b *boshTransport) enqueue(r boshRequest) error {
 	return nil
 }
 
+// ahead is how far a request may be ahead of the oldest without an answer. The other side keeps answers for two rids for
+// each request that may be in flight; who goes on without bounds loses one that got lost (XEP-0124 §14.3).
+const ahead = 4
+
 // pumpLocked sends what may be sent. Stanzas that wait together share a request; requests with attributes stand alone.
 func (b *boshTransport) pumpLocked() {
-	for !b.over && b.sid != "" && (len(b.queue) > 0 && b.inFlight < 2 || b.inFlight == 0) {
+	for !b.over && b.sid != "" && b.rid < b.read+ahead && (len(b.queue) > 0 && b.inFlight < 2 || b.inFlight == 0) {
 		var r boshRequest
 		if len(b.queue) > 0 {
 			r, b.queue = b.queue[0], b.queue[1:]

@@ -95,7 +95,7 @@ func runChaos(t *testing.T, s *server, tls bool, duration time.Duration) {
 	}
 	load.settle()
 	figures.collect()
-	t.Logf("%d messages, %d requests repeated; %s", load.received.Load(), load.repeats(), figures)
+	t.Logf("%d messages, %d of them overtaken; %d requests repeated; %s", load.received.Load(), load.displaced.Load(), load.repeats(), figures)
 }
 
 // havoc kills or freezes a replica every half second, and restarts all of them in turn once in the middle. At least one is

@@ -27,8 +27,13 @@ func startEjabberd24() (*server, error) {
 			paths = append(paths, "-pa", f)
 		}
 	}
-	return runEjabberd(ejabberdVersion{
+	s, err := runEjabberd(ejabberdVersion{
 		name: "ejabberd24", domain: "ejabberd24.test", paths: paths,
 		modules: "  mod_auth_fast: {}\n",
 	})
+	if err == nil {
+		// What reaches the process of the former connection after it has handed over is routed once more when it ends.
+		s.overtakes = true
+	}
+	return s, err
 }

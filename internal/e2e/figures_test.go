@@ -96,5 +96,5 @@ func (f *figures) String() string {
 		f.kills.Load(), f.freezes.Load(), f.restarts.Load(),
 		f.sum("stanzagate_takeover_seconds_count"), ms("stanzagate_takeover_seconds", .5), ms("stanzagate_takeover_seconds", .99),
 		f.sum("stanzagate_relay_seconds_count"), ms("stanzagate_relay_seconds", .5), ms("stanzagate_relay_seconds", .99),
-		f.sum("stanzagate_store_writes_total")/f.sum("stanzagate_bosh_responses_total"))
+		f.sum(`stanzagate_store_calls_total{op="persist",outcome="ok"}`)/f.sum("stanzagate_bosh_responses_total"))
 }

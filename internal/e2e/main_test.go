@@ -21,7 +21,11 @@ func TestMain(m *testing.M) {
 	runDir = dir
 	code := m.Run()
 	stopAll()
-	os.RemoveAll(dir)
+	if os.Getenv("E2E_KEEP") != "" {
+		fmt.Println("kept:", dir) // logs, configurations, certificates
+	} else {
+		os.RemoveAll(dir)
+	}
 	os.Exit(code)
 }
 
