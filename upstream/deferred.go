@@ -84,7 +84,7 @@ func (d *Dialer) defers(dom *Domain, o Opening) *Stream {
 	if l == nil {
 		return nil
 	}
-	l.rd = newReader(l.conn, d.cfg.Limits)
+	l.rd = newReader(l.conn, d.cfg.Limits, true)
 	if d.cfg.Metrics != nil {
 		d.cfg.Metrics.Connected(0)
 	}

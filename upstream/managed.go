@@ -338,10 +338,18 @@ func (s *Stream) overdue(l *link) error {
 	if at := l.certificateEnds(); !at.IsZero() && !now.Before(at) {
 		return errExpired
 	}
+	over := l.readBy
 	l.readBy = l.certificateEnds()
 	if s.m != nil && !s.m.asked.IsZero() {
 		due := s.m.asked.Add(ackTimeout)
-		if !now.Before(due) {
+		switch {
+		case now.Before(due):
+		case l.rd.since.After(over):
+			// The deadline was over before anybody read: the owner had no use for more (BOSH-080), and the answer may be
+			// among what waits. The server has its time from now on.
+			s.m.asked, l.rd.since = now, time.Time{}
+			due = now.Add(ackTimeout)
+		default:
 			return errNoAnswer
 		}
 		if l.readBy.IsZero() || due.Before(l.readBy) {

@@ -171,7 +171,7 @@ func (n *negotiation) run(ctx context.Context) (xmlframe.Element, error) {
 		}
 		return n.open()
 	}
-	n.l.rd = newReader(n.l.conn, n.d.cfg.Limits)
+	n.l.rd = newReader(n.l.conn, n.d.cfg.Limits, n.o.Managed)
 	el, err := n.open()
 	if err != nil || n.dom.security == tlsNone && !n.w.secured {
 		return el, err
@@ -219,7 +219,7 @@ func (n *negotiation) secure(ctx context.Context) error {
 	state := tc.ConnectionState()
 	n.l.tls = &state
 	n.l.conn = tc
-	n.l.rd = newReader(tc, n.d.cfg.Limits)
+	n.l.rd = newReader(tc, n.d.cfg.Limits, n.o.Managed)
 	n.l.header, n.l.scope = Header{}, nil
 	return nil
 }

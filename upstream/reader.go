@@ -3,6 +3,7 @@ package upstream
 import (
 	"bytes"
 	"io"
+	"time"
 
 	"stanzagate/internal/readbuf"
 	"stanzagate/internal/xmlframe"
@@ -13,14 +14,17 @@ type reader struct {
 	scan *xmlframe.Scanner
 	in   readbuf.Buffer
 
+	timed bool      // whether since is of interest: it costs a look at the clock
+	since time.Time // when the wait began that goes on, or has failed; zero for none
+
 	// what buffered found ahead of next
 	ahead    bool
 	token    xmlframe.Token
 	tokenErr error
 }
 
-func newReader(src io.Reader, limits xmlframe.Limits) *reader {
-	r := &reader{scan: xmlframe.NewScanner(xmlframe.Rooted, limits)}
+func newReader(src io.Reader, limits xmlframe.Limits, timed bool) *reader {
+	r := &reader{scan: xmlframe.NewScanner(xmlframe.Rooted, limits), timed: timed}
 	r.in.Init(src, nil)
 	return r
 }
@@ -36,10 +40,22 @@ func (r *reader) next() (xmlframe.Token, error) {
 			return tok, err
 		}
 		// The scanner refuses an element as soon as it is beyond Limits.ElementBytes: that bounds the buffer.
-		if err := r.in.Fill(); err != nil {
+		if err := r.fill(); err != nil {
 			return xmlframe.Token{}, err
 		}
 	}
+}
+
+// fill waits for more and reads it.
+func (r *reader) fill() error {
+	if r.timed && r.since.IsZero() {
+		r.since = time.Now()
+	}
+	err := r.in.Fill()
+	if err == nil {
+		r.since = time.Time{}
+	}
+	return err
 }
 
 // buffered reports whether a token, or a fault, is in what was read already: next would return it without reading. What
@@ -88,7 +104,7 @@ func (r *reader) newRoot() (bool, error) {
 		if len(b) > 1 && b[1] == '/' || len(b) > maxPeek {
 			return false, nil
 		}
-		if err := r.in.Fill(); err != nil {
+		if err := r.fill(); err != nil {
 			return false, err
 		}
 	}

@@ -3,6 +3,7 @@ package upstream
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"runtime"
@@ -423,5 +424,48 @@ func TestRevivalWithAnotherCertificate(t *testing.T) {
 	srv.SetCertificate(ca.Good("example.org"))
 	if ev := c.next(); ev.Kind != KindResumed {
 		t.Fatalf("%+v", ev)
+	}
+}
+
+// While the owner does not read, because the browser does not, the server may have answered long ago: that is no reason to
+// give the connection up, neither the first nor the one after a resumption.
+//
+// Covers: UP-048.
+func TestAnswersThatNobodyReadInTime(t *testing.T) {
+	t.Parallel()
+	for _, resume := range []bool{true, false} {
+		t.Run(fmt.Sprint(resume), func(t *testing.T) {
+			t.Parallel()
+			o := modern()
+			if !resume {
+				o.SASL2 = nil
+			}
+			srv := xmpptest.Start(t, o)
+			x := newSession()
+			c := openWith(t, managedDialer(t, Config{}, srv.Setting("")), Opening{Managed: true, Owner: x.Owner})
+			c.enter("juliet")
+			c.expect("iq")
+			if err := c.Send(c.AppendAckRequest(nil)); err != nil {
+				t.Fatal(err)
+			}
+			<-time.After(ackTimeout + 100*time.Millisecond) // what is tested is that the time says nothing
+			if ev := c.next(); ev.Kind != KindAcked {
+				t.Fatalf("%+v", ev)
+			}
+			// From now on it is read, and a server that does not answer is found out.
+			srv.SetFaults(xmpptest.Faults{NoAcks: true})
+			if err := c.Send(c.AppendAckRequest(nil)); err != nil {
+				t.Fatal(err)
+			}
+			<-time.After(ackTimeout + 100*time.Millisecond)
+			begin := time.Now()
+			ev, err := c.Recv()
+			if took := time.Since(begin); took < ackTimeout/2 || took > 2*ackTimeout {
+				t.Errorf("%v after %v", ev.Kind, took)
+			}
+			if resume && ev.Kind != KindResumed || !resume && conditionOf(err) != "connection-timeout" {
+				t.Errorf("%v %v", ev.Kind, err)
+			}
+		})
 	}
 }

@@ -15,7 +15,7 @@ func (s *Stream) Wait(d time.Duration) bool {
 	}
 	l := s.current()
 	if s.m != nil || !l.rd.in.Parks() {
-		_ = l.rd.in.Fill() // the deadline for reading has other uses there, or a buffer is needed to wait
+		_ = l.rd.fill() // the deadline for reading has other uses there, or a buffer is needed to wait
 		return true
 	}
 	now := time.Now()
