@@ -118,19 +118,21 @@ func (m *hostMeta) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case http.MethodGet, http.MethodHead:
 	default:
 		h.Set("Allow", "GET, HEAD, OPTIONS")
-		http.Error(w, "method not allowed", http.StatusMethodNotAllowed)
+		refuse(w, http.StatusMethodNotAllowed, "method not allowed")
 		return
 	}
 	p := m.cfg.Peers.Of(r)
 	base, ok := m.base(p)
 	if !ok {
-		http.Error(w, "no XMPP domain of this gateway", http.StatusNotFound)
+		refuse(w, http.StatusNotFound, "no XMPP domain of this gateway")
 		return
 	}
 	if !p.Secure {
 		// XEP-0156 §2.2: never over plain HTTP.
 		h.Set("Cache-Control", "no-cache")
-		http.Redirect(w, r, "https://"+base.Host+r.URL.Path, http.StatusTemporaryRedirect)
+		h.Set("Location", "https://"+base.Host+r.URL.Path)
+		h.Set("Content-Length", "0")
+		w.WriteHeader(http.StatusTemporaryRedirect)
 		return
 	}
 	h.Set("Cache-Control", "max-age=3600")

@@ -14,9 +14,11 @@ import (
 	"embed"
 	"encoding/base64"
 	"encoding/json"
+	"io"
 	"io/fs"
 	"net/http"
 	"path"
+	"strconv"
 	"time"
 )
 
@@ -102,12 +104,12 @@ func serve(assets map[string]asset, w http.ResponseWriter, r *http.Request) {
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")
 	a, ok := assets[r.URL.Path]
 	if !ok || a.data == nil {
-		http.NotFound(w, r)
+		NotFound(w, r)
 		return
 	}
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		h.Set("Allow", "GET, HEAD")
-		http.Error(w, "method not allowed", http.StatusMethodNotAllowed)
+		refuse(w, http.StatusMethodNotAllowed, "method not allowed")
 		return
 	}
 	h.Set("Content-Type", a.contentType)
@@ -115,4 +117,19 @@ func serve(assets map[string]asset, w http.ResponseWriter, r *http.Request) {
 	// Kept by the browser but asked for again each time: a new binary must not meet an old script.
 	h.Set("Cache-Control", "no-cache")
 	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(a.data))
+}
+
+// NotFound answers a request for what does not exist.
+func NotFound(w http.ResponseWriter, _ *http.Request) {
+	refuse(w, http.StatusNotFound, "404 page not found")
+}
+
+// refuse answers with a text and its length.
+func refuse(w http.ResponseWriter, status int, text string) {
+	w.Header().Set("Content-Length", strconv.Itoa(len(text)+1))
+	// http.Error would take the length away.
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(status)
+	_, _ = io.WriteString(w, text+"\n") // who asked is gone: nothing to do
 }

@@ -142,6 +142,7 @@ func (g *gateway) routes() http.Handler {
 	rest.Use(g.boundAnswer)
 	rest.Handle(web.HostMetaPath, g.hostMeta)
 	rest.Handle(web.HostMetaJSONPath, g.hostMeta)
+	rest.NotFound(web.NotFound)
 	if g.settings.Page {
 		rest.NotFound(func(w http.ResponseWriter, r *http.Request) { (*g.page.Load()).ServeHTTP(w, r) })
 	}
@@ -180,7 +181,8 @@ func (g *gateway) boundAnswer(next http.Handler) http.Handler {
 		_ = control.SetWriteDeadline(time.Now().Add(g.settings.Limit.BodyTimeout))
 		next.ServeHTTP(w, r)
 		if r.ProtoMajor < 2 && control.Flush() == nil {
-			// net/http keeps a deadline of HTTP/1 for the next request on the connection, whoever serves it.
+			// net/http keeps a deadline of HTTP/1 for the next request on the connection, whoever serves it. So the answer
+			// has to be out before the deadline is taken away.
 			_ = control.SetWriteDeadline(time.Time{})
 		}
 	})

@@ -266,14 +266,19 @@ func TestTimeForAnswersEndsWithThem(t *testing.T) {
 	r := start(t, testSettings(t), func(g *gateway) { g.settings.Limit.BodyTimeout = limit })
 	conn := r.dial()
 	answers := bufio.NewReader(conn)
+	const gets = "GET /nothing HTTP/1.1\r\nHost: gw\r\n\r\nGET /.well-known/host-meta HTTP/1.1\r\nHost: one.example\r\n\r\n" +
+		"PUT / HTTP/1.1\r\nHost: gw\r\n\r\nPUT /.well-known/host-meta HTTP/1.1\r\nHost: gw\r\n\r\nGET /.well-known/host-meta HTTP/1.1\r\nHost: gw\r\n\r\n"
 	for range 2 {
-		if _, err := io.WriteString(conn, "OPTIONS /http-bind HTTP/1.1\r\nHost: gw\r\nOrigin: https://a.example\r\n\r\nGET /nothing HTTP/1.1\r\nHost: gw\r\n\r\n"); err != nil {
+		if _, err := io.WriteString(conn, "OPTIONS /http-bind HTTP/1.1\r\nHost: gw\r\nOrigin: https://a.example\r\n\r\n"+gets); err != nil {
 			t.Fatal(err)
 		}
-		for range 2 {
+		for range 6 {
 			resp, err := http.ReadResponse(answers, nil)
 			if err != nil {
 				t.Fatal(err)
+			}
+			if resp.ContentLength < 0 {
+				t.Errorf("%s without a length", resp.Status)
 			}
 			_, _ = io.Copy(io.Discard, resp.Body)
 			resp.Body.Close()
