@@ -147,12 +147,19 @@ func (g *gateway) routes() http.Handler {
 		rest.NotFound(func(w http.ResponseWriter, r *http.Request) { (*g.page.Load()).ServeHTTP(w, r) })
 	}
 	bosh, websocket := g.settings.PathBOSH, g.settings.PathWebSocket
+	preflight := g.boundAnswer(g.bosh)
+	anyOrigin := slices.Contains(g.settings.Origins, "*")
 	boshSlash, websocketSlash := bosh+"/", websocket+"/" // as other servers allow it
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case bosh, boshSlash:
-			if r.Method != http.MethodPost { // which has its own time for the body
+			// It gives a body that it reads, and an answer that has something to say, a time of its own.
+			if r.Method != http.MethodPost || !anyOrigin {
 				g.boundBody(w, r)
+			}
+			if r.Method == http.MethodOptions {
+				preflight.ServeHTTP(w, r)
+				return
 			}
 			g.bosh.ServeHTTP(w, r)
 		case websocket, websocketSlash:

@@ -193,7 +193,7 @@ func (r *rig) dial() net.Conn {
 //
 // Covers: BOSH-182, WS-009.
 func TestSlowRequestsAreDropped(t *testing.T) {
-	r := start(t, testSettings(t), func(g *gateway) {
+	r := start(t, testSettings(t, "--origins=https://a.example"), func(g *gateway) {
 		g.settings.Limit.HeaderTimeout, g.settings.Limit.BodyTimeout = 100*time.Millisecond, 100*time.Millisecond
 	})
 	for name, request := range map[string]string{
@@ -204,6 +204,7 @@ func TestSlowRequestsAreDropped(t *testing.T) {
 		"handshake":      "GET /xmpp-websocket HTTP/1.1\r\nHost: gw\r\nContent-Length: 1000\r\n\r\nx",
 		"chunks":         "POST /xmpp-websocket HTTP/1.1\r\nHost: gw\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nx",
 		"wrong method":   "PUT /http-bind HTTP/1.1\r\nHost: gw\r\nContent-Length: 1000\r\n\r\nx",
+		"other origin":   "POST /http-bind HTTP/1.1\r\nHost: gw\r\nOrigin: https://b.example\r\nContent-Length: 1000\r\n\r\nx",
 		"preflight":      "OPTIONS /http-bind HTTP/1.1\r\nHost: gw\r\nContent-Length: 1000\r\n\r\nx",
 	} {
 		conn := r.dial()
@@ -226,6 +227,7 @@ func TestBrowsersThatTakeNoAnswerAreDropped(t *testing.T) {
 		"page":      "GET / HTTP/1.1\r\nHost: gw\r\n\r\n",
 		"nothing":   "GET /nothing HTTP/1.1\r\nHost: gw\r\n\r\n",
 		"discovery": "GET /.well-known/host-meta HTTP/1.1\r\nHost: one.example\r\n\r\n",
+		"preflight": "OPTIONS /http-bind HTTP/1.1\r\nHost: gw\r\nOrigin: https://a.example\r\n\r\n",
 		"handshake": "GET /xmpp-websocket HTTP/1.1\r\nHost: gw\r\n\r\n",
 		"bad key": "GET /xmpp-websocket HTTP/1.1\r\nHost: gw\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
 			"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: xmpp\r\nSec-WebSocket-Key: x\r\n\r\n",
