@@ -239,6 +239,36 @@ func TestServiceLinksAreNoSettings(t *testing.T) {
 	shown(t, []string{"GATEWAY_SERVICE_HOST=10.0.0.1", "GATEWAY_PORT=tcp://10.0.0.1:80", "GATEWAY_PORT_80_TCP_ADDR=10.0.0.1", "GATEWAY_WEB_SERVICE_PORT_HTTP=80"}, "--domain", "one.example")
 }
 
+// An error about a setting that has the address of a store in it, or should have been one, does not tell its password.
+func TestErrorsTellNoSecrets(t *testing.T) {
+	const address = "redis://user:hunter2@h:6379/1"
+	for name, c := range map[string]struct {
+		environment []string
+		args        []string
+		file        string
+	}{
+		"variable":       {[]string{"GATEWAY_REDIS_URL=" + address}, nil, ""},
+		"variable list":  {[]string{"GATEWAY_REDIS_URL=h:1," + address + ",rediss://:hunter2@i"}, nil, ""},
+		"empty member":   {nil, []string{"--redis=" + address + ",,x"}, ""},
+		"key":            {nil, nil, "redis-url: " + address},
+		"other setting":  {nil, []string{"--listen=" + address}, ""},
+		"list for one":   {nil, nil, "listen: [" + address + "]"},
+		"option":         {[]string{"GATEWAY_REDIS_URL=redis+sentinel://h/m?sentinel_password=hunter2"}, nil, ""},
+		"cannot be read": {[]string{"GATEWAY_REDIS_URL=redis://user:hunter2%zz@h"}, nil, ""},
+		"other variable": {[]string{"GATEWAY_DB_PASSWORD=hunter2"}, nil, ""},
+		"number":         {nil, []string{"--limit.depth=" + address}, ""},
+	} {
+		args := append([]string{"config", "--domain", "one.example"}, c.args...)
+		if c.file != "" {
+			args = append(args, "--config", writeFile(t, "file.yaml", c.file))
+		}
+		status, _, errs := execute(c.environment, args...)
+		if status != 2 || strings.Contains(errs, "hunter2") || !strings.Contains(errs, masked) {
+			t.Errorf("%s: status %d, %s", name, status, errs)
+		}
+	}
+}
+
 func TestSecretsAreMasked(t *testing.T) {
 	for address, want := range map[string]string{
 		"redis://user:secret@h:6379/1":                  "redis://user:xxxxx@h:6379/1",

@@ -36,7 +36,21 @@ func (e *settingError) Error() string {
 	if e.origin != "" {
 		from = " (" + e.origin + ")"
 	}
-	return fmt.Sprintf("%s: %q%s: %s", e.key, e.value, from, e.want)
+	return fmt.Sprintf("%s: %q%s: %s", e.key, e.shown(), from, e.want)
+}
+
+// secretName matches names that are not ours, of what nobody should read in a log.
+var secretName = regexp.MustCompile(`(?i)pass|secret|token`)
+
+// shown is the value without what may be secret in it. Where a value is wrong the key may be, too.
+func (e *settingError) shown() string {
+	switch {
+	case secretName.MatchString(e.key) && e.value != "":
+		return masked
+	case strings.Contains(e.value, "://") && (strings.Contains(e.value, "@") || secretName.MatchString(e.value)):
+		return maskAll(strings.Split(e.value, ","))
+	}
+	return e.value
 }
 
 // load finds the file and refuses keys and variables that are no settings.
