@@ -32,10 +32,9 @@ type Finding struct {
 
 	Browser []string // mechanisms that a browser over TLS is shown
 
-	// Possible is the best class that Failover could give sessions, and Why says why. Class is the same if there is a
-	// Failover. Both suppose that the server does stream management.
-	Possible, Class Class
-	Why             string
+	// Class is the best that sessions can get, and Why says why. It supposes that the server does stream management.
+	Class Class
+	Why   string
 }
 
 // Service is what DNS says about one SRV name of a domain.
@@ -76,7 +75,7 @@ func (d *Dialer) Probe(ctx context.Context, domain string) (*Finding, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, d.cfg.ConnectTimeout)
 	defer cancel()
-	f := &Finding{Domain: dom.Name, Reference: dom.certified(), Class: ClassNone, Possible: ClassNone, Why: "no server answers"}
+	f := &Finding{Domain: dom.Name, Reference: dom.certified(), Class: ClassNone, Why: "no server answers"}
 	targets, err := d.survey(ctx, dom, f)
 	if err != nil {
 		return f, unreachable(dom.Name, &Error{Op: OpResolve, Err: err})
@@ -184,14 +183,14 @@ func (d *Dialer) describe(f *Finding, dom *Domain, s *sight) {
 		shown = l.offer.mechanisms
 	}
 	f.Browser = p.offered(shown)
-	if f.Possible, f.Why = best(dom, l); d.cfg.Failover != nil {
-		f.Class = f.Possible
-	}
+	f.Class, f.Why = d.best(dom, l)
 }
 
 // best returns the class that sessions over such a connection can get, and why.
-func best(dom *Domain, l *link) (Class, string) {
+func (d *Dialer) best(dom *Domain, l *link) (Class, string) {
 	switch ht := chooseHT(l.offer.fast, l.tls); {
+	case d.cfg.Failover == nil:
+		return ClassNone, "fail-over is off"
 	case !dom.trusts(l):
 		return ClassNone, "the connection is not encrypted"
 	case l.offer.sasl2 && ht != "":

@@ -24,7 +24,7 @@ func (c *checkCommand) Run(p *process, src *sources) error {
 		return fmt.Errorf("check %q: %w", c.Domain, err)
 	}
 	dialer, err := upstream.NewDialer(upstream.Config{
-		Domains: c.Domains, Open: c.Open, ConnectTimeout: c.Limit.ConnectTimeout, Failover: c.failover(),
+		Domains: c.Domains, Open: c.Open, ConnectTimeout: c.Limit.ConnectTimeout, Failover: &upstream.Failover{},
 	})
 	if err != nil {
 		return fmt.Errorf("%w: %w", errConfiguration, err)
@@ -34,7 +34,7 @@ func (c *checkCommand) Run(p *process, src *sources) error {
 	}
 	// Probe ends by itself, after limit.connect-timeout.
 	found, err := dialer.Probe(context.Background(), domain)
-	r := newReport(found, err, c.failover() != nil)
+	r := newReport(found, err, len(c.Redis) > 0 && len(c.Failover.Key) > 0)
 	if c.JSON {
 		err = printJSON(p, r)
 	} else {
@@ -47,12 +47,4 @@ func (c *checkCommand) Run(p *process, src *sources) error {
 		return fmt.Errorf("check %s: no browser could log in", domain)
 	}
 	return nil
-}
-
-// failover is what these settings make of sessions whose replica dies; nil if they end with it.
-func (s *settings) failover() *upstream.Failover {
-	if len(s.Redis) == 0 || len(s.Failover.Key) == 0 {
-		return nil
-	}
-	return &upstream.Failover{}
 }

@@ -67,19 +67,21 @@ type mechanismsReport struct {
 }
 
 type resumptionReport struct {
-	Class    upstream.Class `json:"class"`    // with these settings
-	Possible upstream.Class `json:"possible"` // with redis and failover.key
-	Why      string         `json:"why"`
+	Class upstream.Class `json:"class"` // of BOSH sessions; those of WebSocket are the browser's own
+	Why   string         `json:"why"`
+	// A session that is not of the class none survives the loss of its connection to the server. This is whether it survives
+	// the death of its replica as well.
+	AcrossReplicas bool `json:"across-replicas"`
 }
 
 // soon is how near the end of a certificate is worth a warning.
 const soon = 14 * 24 * time.Hour
 
-// newReport makes a report of what Probe returned.
-func newReport(f *upstream.Finding, err error, failover bool) *report {
+// newReport makes a report of what Probe returned. shared says whether other replicas could go on with a session.
+func newReport(f *upstream.Finding, err error, shared bool) *report {
 	r := &report{
 		Domain: f.Domain, SM: "unknown", Records: []serviceReport{}, Targets: []targetReport{}, Errors: []problem{}, Warnings: []problem{},
-		Resumption: resumptionReport{Class: f.Class, Possible: f.Possible, Why: f.Why},
+		Resumption: resumptionReport{Class: f.Class, Why: f.Why, AcrossReplicas: shared && f.Class != upstream.ClassNone},
 	}
 	for _, s := range f.Services {
 		r.Records = append(r.Records, reportService(s))
@@ -93,9 +95,6 @@ func newReport(f *upstream.Finding, err error, failover bool) *report {
 	}
 	if err != nil && len(f.Targets) == 0 {
 		r.add(answered, problem{What: err.Error(), Remedy: remedy(err, false)})
-	}
-	if !failover && f.Possible != upstream.ClassNone {
-		r.Resumption.Why = "needs redis and failover.key; " + f.Why
 	}
 	if !answered {
 		return r

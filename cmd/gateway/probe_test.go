@@ -42,16 +42,38 @@ func TestCheckDescribesADomain(t *testing.T) {
 	if len(r.Errors)+len(r.Warnings) != 0 || r.TLS == nil || r.TLS.Trust != "ca" || r.SM != "offered" {
 		t.Errorf("%+v", r)
 	}
-	if r.Resumption.Class != upstream.ClassNone || r.Resumption.Possible != upstream.ClassFAST {
+	if r.Resumption.Class != upstream.ClassFAST || r.Resumption.AcrossReplicas {
 		t.Errorf("%+v", r.Resumption)
 	}
 	for _, want := range []string{
 		srv.Addr + " (STARTTLS): connected to " + srv.Addr, "TLS 1.3", "good for example.org by the authority of ?ca=", "in 99 days",
 		"mechanisms          SCRAM-SHA-1 PLAIN ANONYMOUS\n  before TLS        SCRAM-SHA-1 PLAIN ANONYMOUS\n", "FAST              HT-SHA-256-NONE\n",
-		"resumption          none: needs redis and failover.key", "the class would be fast", "verdict             a browser could log in\n",
+		"resumption          fast: the server offers SASL2 with FAST (HT-SHA-256-NONE)\n", "of its replica only with redis and failover.key\n", "verdict             a browser could log in\n",
 	} {
 		if !strings.Contains(words, want) {
 			t.Errorf("%q is missing in\n%s", want, words)
+		}
+	}
+}
+
+// With a store and a key for all replicas, sessions outlive theirs. Neither is needed to say so.
+func TestCheckKnowsOfOtherReplicas(t *testing.T) {
+	fast := xmpptest.Start(t, xmpptest.Options{SASL2: &xmpptest.SASL2{FAST: []string{"HT-SHA-256-NONE"}}})
+	classic := xmpptest.Start(t, xmpptest.Options{})
+	shared := []string{"--redis=redis://127.0.0.1:1", "--failover.key=" + writeFile(t, "key", strings.Repeat("k", 64)), "--replica.advertise=127.0.0.1:9281"}
+	for _, c := range []struct {
+		srv   *xmpptest.Server
+		args  []string
+		want  bool
+		words string
+	}{
+		{fast, shared, true, "survives the loss of its connection to the server, and of its replica"},
+		{fast, shared[:1], false, "of its replica only with redis and failover.key"},
+		{classic, shared, false, "ends with its connection to the server, or its replica"},
+	} {
+		r, words := checked(t, 0, append([]string{"--domain", c.srv.Setting("")}, c.args...)...)
+		if r.Resumption.AcrossReplicas != c.want || !strings.Contains(words, c.words) {
+			t.Errorf("%v: %+v\n%s", c.args, r.Resumption, words)
 		}
 	}
 }
@@ -167,7 +189,7 @@ func TestJSONIsNoSetting(t *testing.T) {
 // Names from the network cannot steer the terminal, and DNS is told as it answered.
 func TestCheckInWords(t *testing.T) {
 	f := &upstream.Finding{
-		Domain: "example.org", Addr: "a.example:5222", Class: upstream.ClassFAST, Possible: upstream.ClassFAST, Why: "\x1b[2Jit\u009b does",
+		Domain: "example.org", Addr: "a.example:5222", Class: upstream.ClassFAST, Why: "\x1b[2Jit\u009b does",
 		Services: []upstream.Service{
 			{Name: "_xmpps-client._tcp.example.org", Exists: true},
 			{Name: "_xmpp-client._tcp.example.org", Exists: true, Records: []upstream.Record{{Addr: "a.example:5222", Priority: 5, Weight: 10}}},
@@ -183,7 +205,7 @@ func TestCheckInWords(t *testing.T) {
 		"records             _xmpp-client._tcp.example.org: a.example:5222, priority 5, weight 10\n",
 		"records             _a._tcp.example.org: none\n", "records             _b._tcp.example.org: unexpected EOF\n",
 		"                    addresses: 192.0.2.1 2001:db8::1\n", "TLS                 none\n", "iq-auth",
-		"resumption          fast: ?[2Jit? does\n                    a BOSH session survives the death of its replica\n",
+		"resumption          fast: ?[2Jit? does\n                    a BOSH session survives the loss of its connection to the server, and of its replica\n",
 	} {
 		if !strings.Contains(words, want) {
 			t.Errorf("%q is missing in\n%s", want, words)

@@ -116,12 +116,12 @@ func (r *report) wordsResumption(p *page) {
 	x := r.Resumption
 	p.line("resumption", "%s: %s", x.Class, x.Why)
 	switch {
-	case x.Class != x.Possible:
-		p.line("", "with them the class would be %s", x.Possible)
 	case x.Class == upstream.ClassNone:
-		p.line("", "a session ends when its replica dies; a server with SASL2 and FAST, or ?reauth=, would change that")
+		p.line("", "a BOSH session ends with its connection to the server, or its replica; a server with SASL2 and FAST, or ?reauth=, would change that")
+	case x.AcrossReplicas:
+		p.line("", "a BOSH session survives the loss of its connection to the server, and of its replica")
 	default:
-		p.line("", "a BOSH session survives the death of its replica")
+		p.line("", "a BOSH session survives the loss of its connection to the server; that of its replica only with redis and failover.key")
 	}
 }
 
