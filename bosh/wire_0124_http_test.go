@@ -52,7 +52,9 @@ func TestHTTP2(t *testing.T) {
 		}
 	}
 	collect(out)
-	collect(r.get(late))
+	if len(got) < 2 { // else the first brought both, and the other one is held
+		collect(r.get(late))
+	}
 	for len(got) < 2 {
 		collect(b.say("", ""))
 	}
