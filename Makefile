@@ -6,7 +6,7 @@
 # make bench   Go benchmarks; make bench-system measures the whole against a relay and the servers' own endpoints
 # make soak    the simulator, then 500 sessions on a real server behind a proxy that cuts, each for SOAK_MINUTES (10)
 # make lint    only the static analysis; make fmt formats
-# make conformance  writes docs/conformance.md from the results of the last make test
+# make conformance  writes docs/conformance.md, which make test compares with its results
 .PHONY: build demo test e2e fuzz bench bench-system soak lint fmt conformance clean
 
 LINT := .cache/bin/golangci-lint
