@@ -57,6 +57,68 @@ func TestFailover_2_ServerForgetsOnlyWhatTheBrowserHasAndTheStoreKnows(t *testin
 	}
 }
 
+// The server is asked once for all stanzas of a request, whose answer waits for it, and not where nothing waits.
+//
+// Covers: UP-064.
+func TestFailover_2_OneAckForARequest(t *testing.T) {
+	p := managedProbe(t)
+	asked := func() string {
+		var all []bool
+		for _, f := range p.forwards {
+			all = append(all, f.sync)
+		}
+		p.forwards = nil
+		return fmt.Sprint(all)
+	}
+	asked()
+	p.send(1003, stanzas("<a/>", "<b/>", "<c/>"))
+	if got := asked(); got != "[true]" {
+		t.Errorf("with stanzas: %s", got)
+	}
+	p.acked(3)
+	p.send(1004)
+	if got := asked(); strings.Contains(got, "true") {
+		t.Errorf("without stanzas: %s", got)
+	}
+	p.send(1004) // a repeat
+	if got := asked(); strings.Contains(got, "true") {
+		t.Errorf("repeat: %s", got)
+	}
+}
+
+// A browser that fetches nothing for long must not cost the stream: servers bound what they remember.
+//
+// Covers: UP-071.
+func TestFailover_6_ServersNeedNotRememberEverything(t *testing.T) {
+	p := managedProbe(t)
+	p.m.config.queueBytes = 1 << 20
+	for range unackedMax - 1 {
+		p.deliver(0, "<m/>")
+	}
+	if len(p.acks) > 0 {
+		t.Fatalf("acks %v of what the browser does not have", p.acks)
+	}
+	p.deliver(0, "<m/>")
+	if fmt.Sprint(p.acks) != fmt.Sprint([]int{unackedMax}) {
+		t.Fatalf("acks %v with %d stanzas unconfirmed", p.acks, unackedMax)
+	}
+	if p.lastRecord() != "" {
+		t.Errorf("record %q although the server cannot send again", p.lastRecord())
+	}
+	rid := uint64(1003)
+	for ; p.m.streams.waiting() && rid < 1300; rid++ {
+		p.send(rid)
+	}
+	for range 3 * p.m.set.requests { // by then it surely has them all
+		p.send(rid)
+		p.deliver(0, "<m/>")
+		rid++
+	}
+	if p.lastRecord() == "" {
+		t.Error("the session cannot be taken over although the browser has everything")
+	}
+}
+
 // Covers: UP-124.
 func TestFailover_6_ImpliedAcks(t *testing.T) {
 	config := testConfig()

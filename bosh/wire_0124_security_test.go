@@ -40,7 +40,7 @@ func (l *secretLog) logger() *slog.Logger {
 	return slog.New(slog.NewJSONHandler(l, &slog.HandlerOptions{Level: slog.LevelDebug}))
 }
 
-// Covers: BOSH-181, BOSH-171.
+// Covers: BOSH-181, BOSH-171, UP-052.
 func TestLogsTellNothing(t *testing.T) {
 	l := &secretLog{}
 	r := newRig(t, xmpptest.Options{}, Config{Log: l.logger()})

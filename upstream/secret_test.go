@@ -11,6 +11,8 @@ import (
 )
 
 // What errors say ends up in logs: no password, no token, no SASL data, nothing that a peer sent.
+//
+// Covers: UP-052.
 func TestErrorsTellNoSecrets(t *testing.T) {
 	const secret, payload = "c2VjcmV0", "xyzzy-from-the-peer"
 	var said []string

@@ -128,7 +128,7 @@ func TestStartTLS(t *testing.T) {
 
 // A server without STARTTLS, or a network that hides it, gets no login; only ?tls= changes that.
 //
-// Covers: UP-011, UP-012.
+// Covers: UP-011, UP-012, BOSH-180.
 func TestTLSIsRequired(t *testing.T) {
 	srv := xmpptest.Start(t, xmpptest.Options{})
 	d := newDialer(t, Config{Domains: []string{"example.org=xmpp://" + srv.Addr}})

@@ -69,3 +69,16 @@ func TestReadmeHasTheOptionsOfDomains(t *testing.T) {
 		}
 	}
 }
+
+// Covers: UP-099.
+func TestOperatorsAreToldOfChannelBinding(t *testing.T) {
+	text, err := os.ReadFile("../../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, said := range []string{"SCRAM-*-PLUS", "SCRAM-SHA-256-PLUS", `HT-\*-EXPR`, `HT-\*-UNIQ`, "tls-server-end-point", "?plus=hide"} {
+		if !strings.Contains(string(text), said) {
+			t.Errorf("docs/operations.md says nothing of %s", said)
+		}
+	}
+}
