@@ -128,7 +128,7 @@ func parseDomain(setting string) (Domain, error) {
 			return Domain{}, err
 		}
 	}
-	values, err := url.ParseQuery(query)
+	values, err := url.ParseQuery(strings.ReplaceAll(query, "+", "%2B")) // a plus sign is no space here
 	if err != nil {
 		return Domain{}, fmt.Errorf("%w; %s", err, domainForms)
 	}

@@ -2,8 +2,12 @@ package upstream
 
 import (
 	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+
+	"stanzagate/internal/xmpptest"
 )
 
 func TestNormalise(t *testing.T) {
@@ -93,5 +97,26 @@ func TestServesOnlyWhatIsConfigured(t *testing.T) {
 	}
 	if _, err := d.Serves("example.org"); !errors.Is(err, ErrHostGone) {
 		t.Fatal(err)
+	}
+}
+
+// A plus sign in the name of a file is one: settings are no forms.
+func TestPlusInFileNames(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "a+b")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	pem, err := os.ReadFile(xmpptest.NewCA(t).File())
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(dir, "ca.pem")
+	if err := os.WriteFile(file, pem, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{file, strings.ReplaceAll(file, "+", "%2B")} {
+		if d, err := ParseDomain("example.org?ca=" + name); err != nil || d.roots == nil {
+			t.Error(err)
+		}
 	}
 }
