@@ -150,9 +150,6 @@ func (s *session) tooBig() {
 // takeDown ends whatever is left, in the order that matters: the server first, which tells the browser's contacts.
 func (s *session) takeDown() {
 	s.stop()
-	s.mu.Lock()
-	s.reopened.happen() // down need not wait for it
-	s.mu.Unlock()
 	if s.browserGone {
 		_ = s.sock.Close()
 	}
@@ -204,6 +201,9 @@ func (s *session) sealLoss() (cut bool) {
 
 // endServer ends the server's stream, if there is one. Only the first call does anything.
 func (s *session) endServer(cut bool) {
+	s.mu.Lock()
+	s.reopened.happen() // down, which has to come to its end, need not wait for it
+	s.mu.Unlock()
 	switch {
 	case s.server == nil:
 	case cut:

@@ -344,6 +344,41 @@ func TestRFC7395_3_7_QuietUntilReopened(t *testing.T) {
 	b.expect("<stream:features")
 }
 
+// A browser may leave in that time, whatever the server has said too early. Nothing is left behind.
+//
+// Covers: WS-035.
+func TestRFC7395_3_7_LeftInsteadOfReopened(t *testing.T) {
+	for name, leave := range map[string]func(*browser){
+		"close":   func(b *browser) { b.say(`<close xmlns="urn:ietf:params:xml:ns:xmpp-framing"/>`) },
+		"fault":   func(b *browser) { b.say("nonsense") },
+		"no word": func(b *browser) { _ = b.conn.Close() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, setup{xmpp: xmpptest.Options{Manual: true}})
+			b := r.connect()
+			b.say(openElement)
+			c := r.xmpp.Next()
+			c.ExpectHeader()
+			c.SendHeader("")
+			c.SendFeatures(c.Mechanisms())
+			b.expect("<open ")
+			b.expect("<stream:features")
+			b.auth("alice", "secret")
+			c.Expect("auth")
+			c.Send("<success xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/><message id='early'/>")
+			b.expect("<success")
+			leave(b)
+			c.ExpectEnd()
+			c.Cut()
+			eventually(t, "the session's end", func() bool {
+				_, _, _ = b.next()
+				return r.handler.Sessions() == 0
+			})
+		})
+	}
+}
+
 // Covers: WS-036.
 func TestXEP0388_NoRestart(t *testing.T) {
 	r := newRig(t, setup{xmpp: xmpptest.Options{Manual: true}})
