@@ -35,9 +35,16 @@ fuzz:
 bench:
 	go test -run '^$$' -bench . -benchmem ./...
 
+# The servers' own endpoints are measured too unless BENCH_OTHERS is empty, how cost grows with sessions unless BENCH_GROWTH is.
+# What is printed is also in BENCH_OUT.md, .json and .svg.
 BENCH_ROUNDS ?= 3
+BENCH_OTHERS ?= 1
+BENCH_GROWTH ?= 1
+BENCH_OUT ?= $(CURDIR)/.cache/bench
 bench-system:
-	E2E_BENCH_ROUNDS=$(BENCH_ROUNDS) E2E_BENCH_OTHERS=1 go test -tags e2e -count 1 -timeout 0 -v -run '^TestBenchSystem$$' ./internal/e2e
+	mkdir -p $(dir $(BENCH_OUT))
+	E2E_BENCH_ROUNDS=$(BENCH_ROUNDS) E2E_BENCH_OTHERS=$(BENCH_OTHERS) E2E_BENCH_GROWTH=$(BENCH_GROWTH) E2E_BENCH_OUT=$(BENCH_OUT) \
+		go test -tags e2e -count 1 -timeout 0 -v -run '^TestBenchSystem$$' ./internal/e2e
 
 SOAK_MINUTES ?= 10
 soak:

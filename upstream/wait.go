@@ -15,7 +15,7 @@ func (s *Stream) Wait(d time.Duration) bool {
 	}
 	l := s.current()
 	if s.m != nil || !l.rd.in.Parks() {
-		_ = l.rd.fill() // the deadline for reading has other uses there, or a buffer is needed to wait
+		_ = l.rd.fill() // the deadline for reading has other uses there, or there is no waiting without reading
 		return true
 	}
 	now := time.Now()

@@ -67,7 +67,7 @@ var rules = map[string]rule{
 	"internal/origin":      {nil, nil, "a policy is pure"},
 	"internal/peer":        {nil, nil, "what is believed depends on the request alone"},
 	"internal/quota":       {nil, nil, "limits depend on addresses and time alone"},
-	"internal/parked":      {nil, nil, "a connection waits whatever its request is about"},
+	"internal/parked":      {[]string{"internal/readbuf"}, nil, "a connection waits whatever its request is about"},
 	"internal/readbuf":     {nil, nil, "a buffer knows connections, not what they carry"},
 	"internal/load":        {nil, nil, "a load generator that shares code with the gateway would share its faults"},
 	"internal/xmpptest":    {[]string{"internal/xmlframe", "internal/ns"}, nil, "a scripted server that shares code with upstream would share its faults"},

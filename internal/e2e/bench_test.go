@@ -4,9 +4,11 @@ package e2e
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,9 +16,11 @@ import (
 	"time"
 )
 
-// The system benchmark: `make bench-system`. It starts a stub server, a plain TCP relay and the gateway, and takes the same
-// load over each in turn, round after round, so that a machine whose speed drifts does not favour anybody. Figures are
-// medians over the rounds; × is the median of the rounds' ratios to the relay.
+// The system benchmark: `make bench-system`. It starts a stub server, a plain TCP relay, HAProxy and the gateway, and takes
+// the same load over each in turn, round after round, so that a machine whose speed drifts does not favour anybody. Then it
+// takes a fixed load over more and more sessions. Figures are medians over the rounds; × is the median of the rounds' ratios
+// to the relay. E2E_BENCH_ROUNDS sets the rounds, E2E_BENCH_OTHERS=1 measures the servers' own endpoints too,
+// E2E_BENCH_GROWTH=1 how cost grows with sessions; E2E_BENCH_OUT=FILE writes FILE.md, FILE.json and FILE.svg.
 
 // subject is one thing that stands between the load and a server, or a server with endpoints of its own.
 type subject struct {
@@ -25,20 +29,8 @@ type subject struct {
 	domain   string
 	accounts int // 0: everybody is let in
 	procs    []*process
-	light    bool // too slow for the full load: fewer sessions
-}
-
-// benchFigures are one subject's in one round; NaN-free: 0 where it was not measured.
-type benchFigures struct {
-	PerSecond        float64
-	CPUMicros        float64 // per message
-	P50Micros        float64 // at the fixed rate
-	P99Micros        float64
-	KiBPerSession    float64
-	LoginsPerSecond  float64
-	IdleCPUMicros    float64 // per session and second
-	Failure          string
-	Lost, Misordered uint64
+	light    bool  // too slow for the full load: fewer sessions
+	fresh    int64 // bytes of memory before any load
 }
 
 // chatResult and idleResult are what `gateway bench --json` prints.
@@ -52,7 +44,7 @@ type chatResult struct {
 type idleResult struct {
 	Sessions        int
 	LoginsPerSecond float64
-	BytesPerSession int64
+	Bytes           int64 // of memory at the end
 	CPUPerSecond    time.Duration
 }
 
@@ -63,40 +55,40 @@ func TestBenchSystem(t *testing.T) {
 	if err != nil || rounds < 1 {
 		t.Skip("runs only by make bench-system, which sets E2E_BENCH_ROUNDS")
 	}
-	subjects := benchSubjects(t)
-	all := make([][]benchFigures, len(subjects))
+	report := benchReport{Machine: describeMachine()}
+	stub := startStubs(t)
+	subjects := append(benchSubjects(t, stub), benchOthers(t)...)
+	rows := make([]benchRow, len(subjects))
+	for i, s := range subjects {
+		rows[i].Name = s.name
+	}
 	for round := range rounds {
 		for i, s := range subjects {
 			f := measure(s)
-			all[i] = append(all[i], f)
+			rows[i].Rounds = append(rows[i].Rounds, f)
 			t.Logf("round %d, %s: %+v", round+1, s.name, f)
-		}
-	}
-	fmt.Print(benchTable(subjects, all))
-	if file := os.Getenv("E2E_BENCH_JSON"); file != "" {
-		byName := map[string][]benchFigures{}
-		for i, s := range subjects {
-			byName[s.name] = all[i]
-		}
-		b, err := json.MarshalIndent(byName, "", "  ")
-		if err == nil {
-			err = os.WriteFile(file, append(b, '\n'), 0o644)
-		}
-		if err != nil {
-			t.Error(err)
-		}
-	}
-	for i, s := range subjects {
-		for _, f := range all[i] {
 			if f.Lost+f.Misordered > 0 {
 				t.Errorf("%s lost or misplaced messages: %+v", s.name, f)
 			}
 		}
 	}
+	report.take(rows)
+	for _, s := range subjects[:3] {
+		if os.Getenv("E2E_BENCH_GROWTH") == "" {
+			break
+		}
+		report.Growth = append(report.Growth, benchGrowth{Name: s.name, Points: grow(t, s)})
+	}
+	fmt.Print(report.text())
+	if out := os.Getenv("E2E_BENCH_OUT"); out != "" {
+		if err := report.write(out); err != nil {
+			t.Error(err)
+		}
+	}
 }
 
-// benchProcess starts a helper of the bench command on a free port.
-func benchProcess(t *testing.T, name string, args ...string) (*process, int) {
+// startBench starts a helper of the bench command on a free port.
+func startBench(t *testing.T, name string, args ...string) (*process, int) {
 	t.Helper()
 	bin, err := gatewayBinary()
 	if err != nil {
@@ -116,32 +108,108 @@ func benchProcess(t *testing.T, name string, args ...string) (*process, int) {
 	return p, port
 }
 
-func benchSubjects(t *testing.T) []subject {
-	const domain = "stub.test"
-	_, stub := benchProcess(t, "stub", "--domain", domain)
-	relay, relayPort := benchProcess(t, "relay", "--to", fmt.Sprintf("127.0.0.1:%d", stub))
-	list := []subject{{name: "TCP relay", url: fmt.Sprintf("tcp://127.0.0.1:%d", relayPort), domain: domain, procs: []*process{relay}}}
-	// The same gateway process twice: its transports do not disturb each other between measurements.
-	for _, kind := range []string{"WebSocket", "BOSH"} {
-		ep, p, err := startGateway("--domain", fmt.Sprintf("%s=xmpp://127.0.0.1:%d?tls=none", domain, stub),
-			"--limit.sessions-per-address", "0", "--limit.creations-per-address", "0", "--log.level", "warn")
+// stubs are the servers behind what is measured: nothing but routing, in the clear and by direct TLS.
+type stubs struct {
+	plain, secure int // ports
+	ca            string
+	cert          certFiles
+}
+
+const stubDomain = "stub.test"
+
+func startStubs(t *testing.T) stubs {
+	t.Helper()
+	ca, err := testCA()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, err := ca.issue(runDir, stubDomain, false, false, stubDomain)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := stubs{ca: ca.file, cert: cert}
+	_, s.plain = startBench(t, "stub", "--domain", stubDomain)
+	_, s.secure = startBench(t, "stub", "--domain", stubDomain, "--cert", cert.cert, "--key", cert.key)
+	return s
+}
+
+// benchSubjects starts what stands in front of a stub. The relay, which is the yardstick, comes first, then the gateway.
+func benchSubjects(t *testing.T, to stubs) []subject {
+	relay, relayPort := startBench(t, "relay", "--to", fmt.Sprintf("127.0.0.1:%d", to.plain))
+	list := []subject{{name: "TCP relay", url: fmt.Sprintf("tcp://127.0.0.1:%d", relayPort), procs: []*process{relay}}}
+	unlimited := []string{"--limit.sessions-per-address", "0", "--limit.creations-per-address", "0", "--log.level", "warn"}
+	// A process for each transport: they must not find what the other has left behind.
+	for _, kind := range transports {
+		ep, p, err := startGateway(slices.Concat(unlimited, []string{"--domain", fmt.Sprintf("%s=xmpp://127.0.0.1:%d?tls=none", stubDomain, to.plain)})...)
 		if err != nil {
 			t.Fatal(err)
 		}
-		url := ep.websocket
-		if kind == "BOSH" {
-			url = ep.bosh
-		}
-		list = append(list, subject{name: "stanzagate, " + kind, url: url, domain: domain, procs: []*process{p}})
+		list = append(list, subject{name: "stanzagate, " + kind, url: ep.urls()[kind], procs: []*process{p}})
 	}
+	for _, kind := range transports {
+		port, err := freePort()
+		if err != nil {
+			t.Fatal(err)
+		}
+		secure := fmt.Sprintf("127.0.0.1:%d", port)
+		_, p, err := startGateway(slices.Concat(unlimited, []string{"--tls.listen", secure, "--tls.cert", to.cert.cert, "--tls.key", to.cert.key,
+			"--domain", fmt.Sprintf("%s=xmpps://127.0.0.1:%d?ca=%s", stubDomain, to.secure, to.ca)})...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ep := endpoint{bosh: "https://" + secure + "/http-bind", websocket: "wss://" + secure + "/xmpp-websocket"}
+		list = append(list, subject{name: "stanzagate, " + kind + ", TLS both ways", url: ep.urls()[kind], procs: []*process{p}})
+	}
+	if s, err := benchHAProxy(t, to.plain); err == nil {
+		list = append(list, s)
+	} else {
+		t.Logf("HAProxy is left out: %v", err)
+	}
+	for i := range list {
+		list[i].domain, list[i].fresh = stubDomain, memoryOf(t, list[i].procs)
+	}
+	return list
+}
+
+// urls are an endpoint's by transport.
+func (e endpoint) urls() map[string]string {
+	return map[string]string{"websocket": e.websocket, "bosh": e.bosh}
+}
+
+// benchHAProxy is HAProxy as a plain TCP proxy.
+func benchHAProxy(t *testing.T, to int) (subject, error) {
+	if _, err := exec.LookPath("haproxy"); err != nil {
+		return subject{}, err
+	}
+	port, err := freePort()
+	if err != nil {
+		return subject{}, err
+	}
+	config := filepath.Join(t.TempDir(), "haproxy.cfg")
+	text := fmt.Sprintf("global\n maxconn 9900\ndefaults\n mode tcp\n timeout connect 5s\n timeout client 1h\n timeout server 1h\n"+
+		"listen relay\n bind 127.0.0.1:%d\n server stub 127.0.0.1:%d\n", port, to)
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		return subject{}, err
+	}
+	p, err := startProcess("haproxy", runDir, nil, "haproxy", "-db", "-f", config)
+	if err != nil {
+		return subject{}, err
+	}
+	return subject{name: "HAProxy, mode tcp", url: fmt.Sprintf("tcp://127.0.0.1:%d", port), procs: []*process{p}},
+		until(t.Context(), "listener", p, listening(port))
+}
+
+// benchOthers are the servers' own endpoints; what the server itself does is in their figures.
+func benchOthers(t *testing.T) (list []subject) {
 	if os.Getenv("E2E_BENCH_OTHERS") == "" {
-		return list
+		return nil
 	}
 	for _, name := range []string{"prosody", "ejabberd"} {
 		s := getServer(t, name)
 		for _, kind := range transports {
 			list = append(list, subject{
 				name: name + "'s own " + kind, url: s.native[kind], domain: s.domain, accounts: accountsPerServer, procs: s.procs, light: true,
+				fresh: memoryOf(t, s.procs),
 			})
 		}
 	}
@@ -156,34 +224,44 @@ func measure(s subject) benchFigures {
 		pairs, sessions = 40, 400
 	}
 	var chat chatResult
-	if err := bench(s, &chat, "chat", "--pairs", fmt.Sprint(pairs), "--warmup", "1s", "--duration", "4s"); err != nil {
-		f.Failure = err.Error()
+	if f.failed(bench(s, &chat, "chat", "--pairs", fmt.Sprint(pairs), "--warmup", "1s", "--duration", "4s")) {
 		return f
 	}
 	f.PerSecond, f.CPUMicros = chat.PerSecond, micros(chat.CPUPerMessage)
 	f.Lost, f.Misordered = chat.Lost, chat.Doubled+chat.Reordered
 	chat = chatResult{}
-	if err := bench(s, &chat, "chat", "--pairs", fmt.Sprint(pairs), "--warmup", "1s", "--duration", "4s", "--rate", fmt.Sprint(benchRate)); err != nil {
-		f.Failure = err.Error()
+	if f.failed(bench(s, &chat, "chat", "--pairs", fmt.Sprint(pairs), "--warmup", "1s", "--duration", "4s", "--rate", fmt.Sprint(benchRate))) {
 		return f
 	}
 	f.P50Micros, f.P99Micros = micros(chat.Latency.P50), micros(chat.Latency.P99)
 	f.Lost += chat.Lost
 	f.Misordered += chat.Doubled + chat.Reordered
 	var idle idleResult
-	if err := bench(s, &idle, "idle", "--sessions", fmt.Sprint(sessions), "--settle", "3s", "--hold", "3s"); err != nil {
-		f.Failure = err.Error()
+	if f.failed(bench(s, &idle, "idle", "--sessions", fmt.Sprint(sessions), "--settle", "6s", "--hold", "4s")) {
 		return f
 	}
-	f.KiBPerSession, f.LoginsPerSecond = float64(idle.BytesPerSession)/1024, idle.LoginsPerSecond
+	f.KiBPerSession, f.LoginsPerSecond = float64(idle.Bytes-s.fresh)/1024/float64(sessions), idle.LoginsPerSecond
 	f.IdleCPUMicros = micros(idle.CPUPerSecond) / float64(sessions)
 	return f
 }
 
+// failed notes an error.
+func (f *benchFigures) failed(err error) bool {
+	if err != nil {
+		f.Failure = err.Error()
+	}
+	return err != nil
+}
+
 func micros(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
+
+var errNoURL = errors.New("no endpoint")
 
 // bench runs the generator in a process of its own.
 func bench(s subject, result any, what string, args ...string) error {
+	if s.url == "" {
+		return errNoURL
+	}
 	bin, err := gatewayBinary()
 	if err != nil {
 		return err
@@ -202,46 +280,4 @@ func bench(s subject, result any, what string, args ...string) error {
 		return fmt.Errorf("%s: %w: %s", what, err, strings.TrimSpace(errs.String()))
 	}
 	return json.Unmarshal(out, result)
-}
-
-// benchTable prints medians. The first subject is the yardstick.
-func benchTable(subjects []subject, all [][]benchFigures) string {
-	var b strings.Builder
-	b.WriteString("| subject | messages/s | × | CPU µs per message | p50 µs at 500/s | × | p99 µs | × | KiB per idle session | logins/s | × |\n")
-	b.WriteString("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n")
-	for i, s := range subjects {
-		med := func(get func(benchFigures) float64) float64 { return median(all[i], nil, get) }
-		rel := func(get func(benchFigures) float64) float64 { return median(all[i], all[0], get) }
-		perSecond := func(f benchFigures) float64 { return f.PerSecond }
-		p50 := func(f benchFigures) float64 { return f.P50Micros }
-		p99 := func(f benchFigures) float64 { return f.P99Micros }
-		logins := func(f benchFigures) float64 { return f.LoginsPerSecond }
-		fmt.Fprintf(&b, "| %s | %.0f | %.2f | %.1f | %.0f | %.2f | %.0f | %.2f | %.1f | %.0f | %.2f |\n", s.name,
-			med(perSecond), rel(perSecond), med(func(f benchFigures) float64 { return f.CPUMicros }),
-			med(p50), rel(p50), med(p99), rel(p99),
-			med(func(f benchFigures) float64 { return f.KiBPerSession }), med(logins), rel(logins))
-	}
-	return b.String()
-}
-
-// median of a figure over the rounds, or of its ratio to another subject's in the same round. Failed rounds do not count.
-func median(rounds, to []benchFigures, get func(benchFigures) float64) float64 {
-	var v []float64
-	for i, f := range rounds {
-		x := get(f)
-		if f.Failure != "" || x == 0 {
-			continue
-		}
-		if to != nil {
-			if x /= get(to[i]); to[i].Failure != "" {
-				continue
-			}
-		}
-		v = append(v, x)
-	}
-	if len(v) == 0 {
-		return 0
-	}
-	slices.Sort(v)
-	return v[len(v)/2]
 }

@@ -274,10 +274,15 @@ func (c *httpConn) response() ([]byte, error) {
 	return c.in.bytes()[head+4 : head+4+n], nil
 }
 
+// close ends the session as well: otherwise it would live on at the other side for as long as its inactivity time.
 func (s *boshSession) close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.over == nil {
+		if s.sid != "" && len(s.flight) < 2 {
+			s.pending, s.count = s.pending[:0], 0
+			_ = s.flushLocked(" type='terminate'") // whoever does not hear it waits a little longer
+		}
 		s.over = net.ErrClosed
 	}
 	for _, c := range s.conns {

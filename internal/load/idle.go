@@ -10,7 +10,8 @@ import (
 type IdleResult struct {
 	Sessions        int
 	LoginsPerSecond float64
-	BytesPerSession int64         // of the processes under test: growth of their proportional set size
+	Bytes           int64         // proportional set size of the processes under test at the end
+	BytesPerSession int64         // by how much that has grown
 	CPUPerSecond    time.Duration // of the same, per second of the hold
 }
 
@@ -48,7 +49,7 @@ func Idle(ctx context.Context, t Target, n int, settle, hold time.Duration, memo
 	if err != nil {
 		return res, fmt.Errorf("memory: %w", err)
 	}
-	res.BytesPerSession = (after - before) / int64(n)
+	res.Bytes, res.BytesPerSession = after, (after-before)/int64(n)
 	return res, nil
 }
 

@@ -9,8 +9,9 @@ import (
 	"net/http"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
+
+	"stanzagate/internal/readbuf"
 )
 
 // Response answers a request whose connection is parked. One goroutine uses it as http.ResponseWriter, within one Write and
@@ -20,9 +21,8 @@ type Response struct {
 	lot    *Lot
 	back   *handBack
 	conn   net.Conn
-	raw    syscall.RawConn       // nil: there is no waiting for the connection without reading from it
-	try    func(fd uintptr) bool // look
-	secure stater                // conn; nil without TLS
+	quiet  bool   // there is waiting for the connection without reading from it
+	secure stater // conn; nil without TLS
 
 	// owned by who answers
 	header http.Header
@@ -31,10 +31,10 @@ type Response struct {
 	err    error // of Write
 
 	// owned by watch; by who answers once it has ended
-	seen  int    // what look found: bytes, 0 for the end
-	fault error  // why it could not look
-	early []byte // what has been read of the next request
-	peek  [1]byte
+	arrival readbuf.Watch
+	more    bool   // arrival has come, and is not the end
+	early   []byte // what has been read of the next request
+	first   [1]byte
 
 	mu sync.Mutex
 	// guarded by mu
@@ -64,9 +64,8 @@ func (l *Lot) Take(w http.ResponseWriter, r *http.Request) *Response {
 		return nil
 	}
 	p := &Response{lot: l, back: back, conn: conn, header: header}
-	p.try = p.look
 	p.secure, _ = conn.(stater)
-	p.raw = rawConn(conn)
+	p.quiet = p.arrival.Init(conn)
 	if n := rw.Reader.Buffered(); n > 0 {
 		b, _ := rw.Reader.Peek(n)
 		p.early = bytes.Clone(b)
@@ -100,17 +99,15 @@ func (p *Response) Watch(gone func()) {
 
 // watch waits until something comes. Its stack must stay small meanwhile; what needs more comes afterwards.
 func (p *Response) watch(gone func()) {
-	if p.raw != nil {
-		if err := p.raw.Read(p.try); err != nil {
-			p.fault = err
-		}
+	if p.quiet {
+		p.more, _ = p.arrival.Wait()
 	}
 	p.noticed(gone)
 }
 
 // noticed deals with what came.
 func (p *Response) noticed(gone func()) {
-	lives := p.fault == nil && p.readEarly()
+	lives := p.readEarly()
 	p.mu.Lock()
 	held := !p.answered
 	p.heard, p.broken = true, !lives
@@ -129,11 +126,11 @@ func (p *Response) noticed(gone func()) {
 
 // readEarly finds out what it is that came, and reports false for the end. With TLS only the connection itself can tell.
 func (p *Response) readEarly() bool {
-	if p.raw != nil && p.secure == nil {
-		return p.seen > 0
+	if p.quiet && (p.secure == nil || !p.more) {
+		return p.more
 	}
-	n, _ := p.conn.Read(p.peek[:])
-	p.early = p.peek[:n]
+	n, _ := p.conn.Read(p.first[:])
+	p.early = p.first[:n]
 	return n > 0
 }
 

@@ -4,6 +4,7 @@ package readbuf
 
 import (
 	"io"
+	"net"
 	"sync"
 	"syscall"
 )
@@ -27,8 +28,10 @@ type Buffer struct {
 	buf    []byte // small, a block, or an allocation; nil for none
 	lo, hi int    // buf[lo:hi] is not consumed
 	block  *[BlockBytes]byte
-	small  []byte // nil where raw is not
+	small  []byte // made by Fill; nil where raw is not, and while parked
 	full   bool   // the last read left no room: more is likely waiting
+
+	below *Watch // what Park waits for where raw is nil; nil if that cannot be
 
 	parking bool // try reads into first
 	first   [16]byte
@@ -39,9 +42,10 @@ func (b *Buffer) Init(src io.Reader, early []byte) {
 	*b = Buffer{src: src, raw: rawConn(src)}
 	if b.raw != nil {
 		b.try = b.tryRead
-	} else {
-		b.small = make([]byte, smallBytes)
-		b.buf = b.small
+	} else if c, ok := src.(net.Conn); ok {
+		if w := new(Watch); w.Init(c) {
+			b.below = w
+		}
 	}
 	if len(early) > 0 {
 		b.borrow()
@@ -59,12 +63,18 @@ func (b *Buffer) Len() int { return b.hi - b.lo }
 func (b *Buffer) Consume(n int) { b.lo += n }
 
 // Parks reports whether Park may be called.
-func (b *Buffer) Parks() bool { return b.raw != nil && b.lo == b.hi }
+func (b *Buffer) Parks() bool { return (b.raw != nil || b.below != nil) && b.lo == b.hi }
 
-// Park waits until there is something to read, and reads the first few bytes of it. It is Fill for goroutines that want to
-// stay as small as goroutines can be (2 KiB): it borrows nothing and calls nothing that needs more.
+// Park waits until there is something to read. It is for goroutines that want to stay as small as goroutines can be (2 KiB):
+// it borrows nothing and calls nothing that needs more. It may read a few bytes. With TLS it must follow a Fill that ran
+// into a deadline, because only then is nothing left that the connection has read ahead.
 func (b *Buffer) Park() error {
 	b.release()
+	if b.raw == nil {
+		b.small, b.buf = nil, nil
+		_, err := b.below.Wait() // the end shows in the next Fill
+		return err
+	}
 	b.parking = true
 	err := b.raw.Read(b.try)
 	b.parking = false
@@ -123,6 +133,12 @@ func (b *Buffer) Fill() error {
 
 // makeRoom prepares for a read behind what is buffered.
 func (b *Buffer) makeRoom() {
+	if b.raw == nil && b.small == nil {
+		b.small = make([]byte, smallBytes)
+		if b.buf == nil {
+			b.buf = b.small
+		}
+	}
 	switch {
 	case b.lo == b.hi && b.raw != nil && b.block != nil:
 		b.lo, b.hi = 0, 0 // tryRead gives the block back if there is nothing to read

@@ -36,7 +36,7 @@ func pair(t testing.TB) (near, far *net.TCPConn) {
 	return s.(*net.TCPConn), c.(*net.TCPConn)
 }
 
-// hidden is a connection of a type that cannot be waited for without a buffer, as TLS connections cannot.
+// hidden is a connection of a type that cannot be waited for without a buffer.
 type hidden struct{ net.Conn }
 
 // Whatever the sizes of writes and of what is consumed, the bytes come out as they went in.
@@ -170,7 +170,7 @@ func TestPark(t *testing.T) {
 	}
 	b.Init(hidden{near}, nil)
 	if b.Parks() {
-		t.Error("TLS can park")
+		t.Error("a connection of an unknown type can park")
 	}
 }
 

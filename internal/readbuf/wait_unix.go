@@ -56,3 +56,21 @@ func (b *Buffer) tryRead(fd uintptr) bool {
 		return true
 	}
 }
+
+// look is called by the poller until it returns true. It leaves what it sees where it is.
+func (w *Watch) look(fd uintptr) bool {
+	for {
+		n, _, err := syscall.Recvfrom(int(fd), w.peek[:], syscall.MSG_PEEK)
+		switch {
+		case errors.Is(err, syscall.EINTR):
+			continue
+		case errors.Is(err, syscall.EAGAIN):
+			return false
+		case err != nil:
+			w.err = os.NewSyscallError("recvfrom", err)
+		default:
+			w.seen = n
+		}
+		return true
+	}
+}
