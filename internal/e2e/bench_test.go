@@ -152,8 +152,10 @@ func benchSubjects(t *testing.T, to stubs) []subject {
 			t.Fatal(err)
 		}
 		secure := fmt.Sprintf("127.0.0.1:%d", port)
-		_, p, err := startGateway(slices.Concat(unlimited, []string{"--tls.listen", secure, "--tls.cert", to.cert.cert, "--tls.key", to.cert.key,
-			"--domain", fmt.Sprintf("%s=xmpps://127.0.0.1:%d?ca=%s", stubDomain, to.secure, to.ca)})...)
+		_, p, err := startGateway(slices.Concat(unlimited, []string{
+			"--tls.listen", secure, "--tls.cert", to.cert.cert, "--tls.key", to.cert.key,
+			"--domain", fmt.Sprintf("%s=xmpps://127.0.0.1:%d?ca=%s", stubDomain, to.secure, to.ca),
+		})...)
 		if err != nil {
 			t.Fatal(err)
 		}
