@@ -97,7 +97,7 @@ func (a arrival) Has(sessionstore.Key) bool { return a.h.registry.get(keyOf(a.si
 func (a arrival) Adopt(_ sessionstore.Key, claimed sessionstore.Claimed) {
 	s := &session{h: a.h, sid: a.sid, key: keyOf(a.sid)}
 	s.more.L = &s.mu
-	record, static, err := a.h.cfg.Replica.Adopted(a.sid, claimed, s)
+	record, static, err := a.h.cfg.Replica.Adopted(a.sid, claimed, a.h.cfg.recordTTL(), s)
 	s.record = record
 	if err == nil && static.Transport != transportName {
 		err = fmt.Errorf("it is a session of %q", static.Transport)

@@ -3,6 +3,7 @@ package replica
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"time"
 
@@ -46,14 +47,19 @@ func (r *Record) Confirm(ctx context.Context) error {
 			}
 			continue // nobody knows what has happened yet
 		}
-		if err := r.ask(ctx); err != nil {
+		if err := r.ask(ctx); err != nil && !r.alone(ctx, err) {
 			return err
 		}
 	}
 	return nil
 }
 
-// ask asks until the store answers. nil: the session is ours.
+// alone reports whether that error of ask means that the store has been away for so long that it need not be waited for.
+func (r *Record) alone(ctx context.Context, err error) bool {
+	return ctx.Err() == nil && errors.Is(err, sessionstore.ErrUnavailable) && r.m.lone.Load()
+}
+
+// ask asks until the store answers, or is away for too long: ErrUnavailable then. nil: the session is ours.
 func (r *Record) ask(ctx context.Context) error {
 	for {
 		r.mu.Lock()
@@ -63,23 +69,15 @@ func (r *Record) ask(ctx context.Context) error {
 			return final
 		}
 		doubts, begun := r.m.doubts.Load(), time.Now()
-		var err error
-		if ttl > 0 {
-			err = r.m.cfg.Store.Touch(ctx, hold, ttl)
-		} else {
-			err = r.m.cfg.Store.Check(ctx, hold)
-		}
-		switch r.found(begun, err) {
-		case nil:
-			if time.Since(begun) > frozenAfter {
-				continue // this process may have slept over the answer
-			}
+		err := r.renewed(begun, r.m.cfg.Store.Touch(ctx, hold, ttl))
+		switch {
+		case err == nil && time.Since(begun) > frozenAfter:
+			continue // this process may have slept over the answer
+		case err == nil:
 			r.doubts.Store(doubts)
 			return nil
-		default:
-			if !errors.Is(err, sessionstore.ErrUnavailable) || r.m.lone.Load() {
-				return err
-			}
+		case !errors.Is(err, sessionstore.ErrUnavailable), r.m.lone.Load():
+			return err
 		}
 		if err := wait(ctx, askPause); err != nil {
 			return err
@@ -92,7 +90,7 @@ func (r *Record) verify() {
 	r.mu.Lock()
 	hold := r.hold
 	r.mu.Unlock()
-	_ = r.found(time.Now(), r.m.cfg.Store.Check(context.Background(), hold)) // whoever is to know is told
+	_ = r.found(r.m.cfg.Store.Check(context.Background(), hold)) // bounded by the store itself; whoever is to know is told
 }
 
 // Resuming is called right before the session's stream is resumed: after a claim, or on a new connection in place of one
@@ -110,11 +108,15 @@ func (r *Record) Resuming(ctx context.Context, first bool) error {
 		return nil
 	}
 	err := r.ask(ctx)
-	if errors.Is(err, sessionstore.ErrUnavailable) && r.m.lone.Load() && !first {
-		return nil // the server is the only fence left
+	if err != nil && r.alone(ctx, err) {
+		// If we are the only one that does not reach the store another replica has the session by now, and the server has
+		// ended our stream because of that. To resume it would take it from the rightful owner.
+		return r.found(errPresumed)
 	}
 	return err
 }
+
+var errPresumed = fmt.Errorf("%w, presumably: the stream has ended, and the store cannot be asked", sessionstore.ErrNotOwner)
 
 // TouchDue returns when Touch is to be called for a session whose counters are not written.
 func (r *Record) TouchDue() time.Time {
@@ -126,22 +128,17 @@ func (r *Record) TouchDue() time.Time {
 	return r.written.Add(r.ttl / 2)
 }
 
-// SetTTL sets how long the store keeps the record of a session whose counters are not written.
-func (r *Record) SetTTL(ttl time.Duration) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.ttl = ttl
-}
-
 // Touch renews the record's expiry. It returns when to do so again.
 func (r *Record) Touch(ctx context.Context) (next time.Time) {
 	r.mu.Lock()
 	hold, ttl := r.hold, r.ttl
 	r.mu.Unlock()
-	if err := r.found(time.Now(), r.m.cfg.Store.Touch(ctx, hold, ttl)); err != nil {
-		return time.Now().Add(min(ttl/8, touchAgain))
+	begun := time.Now()
+	err := r.renewed(begun, r.m.cfg.Store.Touch(ctx, hold, ttl))
+	if next = r.TouchDue(); err != nil && !next.IsZero() {
+		next = time.Now().Add(min(ttl/8, touchAgain))
 	}
-	return r.TouchDue()
+	return next
 }
 
 const touchAgain = 5 * time.Second

@@ -36,6 +36,7 @@ type Member struct {
 	keys     atomic.Pointer[seal.Keys]
 	draining atomic.Bool
 	beat     atomic.Int64  // when watch looked last, since base
+	beatWall atomic.Int64  // the same by the wall clock, since 1970: it goes on while a machine is suspended
 	doubts   atomic.Uint64 // counts the times that sessions may have been lost unnoticed
 	lone     atomic.Bool   // the store has been away for so long that sessions go on without it
 
@@ -74,6 +75,7 @@ func NewMember(cfg MemberConfig) (*Member, error) {
 		records: map[sessionstore.Key]*Record{}, unsaved: map[*Record]struct{}{},
 	}
 	m.keys.Store(cfg.Keys)
+	m.look()
 	m.router = NewRouter(RouterConfig{Store: cfg.Store, Client: cfg.Client, Draining: m.draining.Load})
 	return m, nil
 }
@@ -81,7 +83,7 @@ func NewMember(cfg MemberConfig) (*Member, error) {
 // Start begins to watch the store. Once only; before any session.
 func (m *Member) Start() {
 	m.unhint = m.cfg.Store.Watch(m.hint)
-	m.beat.Store(int64(time.Since(m.base)))
+	m.look()
 	m.running.Go(m.watch)
 }
 
@@ -134,27 +136,36 @@ func (m *Member) Route(req Request, sid string, sessions Sessions) Result {
 func (m *Member) watch() {
 	tick := time.NewTicker(beatEvery)
 	defer tick.Stop()
-	fenced := false
+	fenced, settling := false, time.Duration(0)
 	for {
 		select {
 		case <-m.quit:
 			return
 		case <-tick.C:
 		}
-		was := m.cfg.Store.Fenced()
-		if was && !fenced || m.stale() {
+		is, was := m.cfg.Store.Status(), fenced
+		fenced = m.cfg.Store.Fenced()
+		// Settling begins when the store has been away or has lost our lease. Also if we never felt fenced, as on a machine
+		// that was suspended: others may have.
+		if fenced && !was || is.Settling > settling || m.stale() {
 			m.doubts.Add(1) // before the beat: whoever sees that one sees this
 		}
-		fenced = was
-		m.beat.Store(int64(time.Since(m.base)))
-		away := m.cfg.Store.Status().Away
-		if lone := away >= loneAfter; lone != m.lone.Swap(lone) {
+		settling = is.Settling
+		m.look()
+		if lone := is.Away >= loneAfter; lone != m.lone.Swap(lone) {
 			m.announce(lone)
 		}
-		if away == 0 {
+		if is.Away == 0 {
 			m.catchUp()
 		}
 	}
+}
+
+// look notes that watch is at work.
+func (m *Member) look() {
+	now := time.Now()
+	m.beat.Store(int64(now.Sub(m.base)))
+	m.beatWall.Store(now.UnixNano())
 }
 
 func (m *Member) announce(lone bool) {
@@ -168,7 +179,9 @@ func (m *Member) announce(lone bool) {
 // stale reports whether watch has not run for so long that this process may have been frozen, and may not have noticed yet
 // what became of its sessions.
 func (m *Member) stale() bool {
-	return time.Since(m.base)-time.Duration(m.beat.Load()) > frozenAfter
+	now := time.Now()
+	return now.Sub(m.base)-time.Duration(m.beat.Load()) > frozenAfter ||
+		now.UnixNano()-m.beatWall.Load() > int64(frozenAfter)
 }
 
 // sure reports whether nothing has happened since doubts was that number that makes it worth asking whether sessions are
@@ -190,7 +203,9 @@ func (m *Member) hint(key sessionstore.Key) {
 func (m *Member) later(r *Record) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.unsaved[r] = struct{}{}
+	if m.records[r.key] == r { // else it has been dropped meanwhile
+		m.unsaved[r] = struct{}{}
+	}
 }
 
 // catchUp does what the store was needed for, at most once at a time: it takes as long as the store does.
@@ -201,30 +216,39 @@ func (m *Member) catchUp() {
 		return
 	}
 	m.catching = true
-	unsaved, hinted := m.unsaved, m.hinted
+	work := make([]func(), 0, len(m.unsaved)+len(m.hinted))
+	for _, r := range m.hinted {
+		work = append(work, r.verify)
+	}
+	for r := range m.unsaved {
+		work = append(work, r.retry)
+	}
 	m.unsaved, m.hinted = map[*Record]struct{}{}, nil
 	m.running.Go(func() {
-		work := make(chan func())
-		var workers sync.WaitGroup
-		for range min(errands, len(unsaved)+len(hinted)) {
-			workers.Go(func() {
-				for f := range work {
-					f()
-				}
-			})
-		}
-		for r := range unsaved {
-			work <- r.retry
-		}
-		for _, r := range hinted {
-			work <- r.verify
-		}
-		close(work)
-		workers.Wait()
+		m.share(work)
 		m.mu.Lock()
 		defer m.mu.Unlock()
 		m.catching = false
 	})
+}
+
+// share has a few goroutines do all of the work, unless Close comes first.
+func (m *Member) share(work []func()) {
+	var next atomic.Int64
+	var workers sync.WaitGroup
+	for range min(errands, len(work)) {
+		workers.Go(func() {
+			for i := next.Add(1); i <= int64(len(work)); i = next.Add(1) {
+				select {
+				case <-m.quit:
+					return
+				default:
+					work[i-1]()
+				}
+			}
+		})
+	}
+	workers.Wait()
 }
 
 func (m *Member) enter(r *Record) {

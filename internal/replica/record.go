@@ -16,7 +16,8 @@ import (
 // Holder is a session, as its Record sees it. The methods are called without any lock of this package, by whichever
 // goroutine found out; they must not block.
 type Holder interface {
-	// Stored: counters n are in the store.
+	// Stored: counters n are in the store, or the store has been away for so long that sessions go on without it. n grows
+	// from call to call, but for calls at the same time.
 	Stored(n uint64)
 	// Lost: this replica does not have the session any more, or the store has lost it. Called once at most. err matches
 	// sessionstore.ErrNotOwner or sessionstore.ErrNotFound.
@@ -61,10 +62,14 @@ func (m *Member) NewRecord(sid string, h Holder) *Record {
 	return &Record{m: m, sid: sid, key: sessionstore.Key(m.keys.Load().RecordKey(sid)), holder: h}
 }
 
-// Adopted returns the record of a session that this replica has claimed. An error means that nobody can go on with the
-// session; the Record is good for End then.
-func (m *Member) Adopted(sid string, claimed sessionstore.Claimed, h Holder) (*Record, Static, error) {
-	r := &Record{m: m, sid: sid, key: claimed.Hold.Key, holder: h, since: time.Now(), loss: claimed.Loss, hold: claimed.Hold}
+// Adopted returns the record of a session that this replica has claimed. The store is to keep it for ttl, until the first
+// Put. An error means that nobody can go on with the session; the Record is good for End then.
+func (m *Member) Adopted(sid string, claimed sessionstore.Claimed, ttl time.Duration, h Holder) (*Record, Static, error) {
+	now := time.Now()
+	r := &Record{
+		m: m, sid: sid, key: claimed.Hold.Key, holder: h, since: now, loss: claimed.Loss, hold: claimed.Hold,
+		ttl: ttl, written: now.Add(min(0, claimedLife/2-ttl/2)),
+	}
 	r.doubts.Store(m.doubts.Load())
 	m.enter(r)
 	if err := json.Unmarshal(claimed.Static, &r.static); err != nil {
@@ -75,6 +80,9 @@ func (m *Member) Adopted(sid string, claimed sessionstore.Claimed, h Holder) (*R
 	}
 	return r, r.static, nil
 }
+
+// claimedLife is how long a claimed record lasts at least if nothing is written.
+const claimedLife = time.Minute
 
 var errNotResumable = errors.New("its replica died before it could be taken over")
 
@@ -118,7 +126,8 @@ func (r *Record) Publish(ctx context.Context, upstream, own []byte) error {
 	if err != nil {
 		return fmt.Errorf("record: %w", err)
 	}
-	return r.found(time.Now(), r.m.cfg.Store.Update(ctx, hold, b, ttl))
+	begun := time.Now()
+	return r.renewed(begun, r.m.cfg.Store.Update(ctx, hold, b, ttl))
 }
 
 // Sealer seals and opens what belongs to this session; nil if that is not to be stored.
@@ -222,22 +231,34 @@ func (r *Record) Drop() {
 
 var errDropped = fmt.Errorf("%w: it has been given up", sessionstore.ErrNotOwner)
 
-// found notes what the store has said about our hold, asked at begun.
-func (r *Record) found(begun time.Time, err error) error {
-	lost := errors.Is(err, sessionstore.ErrNotOwner) || errors.Is(err, sessionstore.ErrNotFound)
-	r.mu.Lock()
-	tell := false
-	switch {
-	case err == nil && begun.After(r.written):
-		r.written = begun
-	case lost:
-		tell = !r.quiet
-		r.quiet = true
-		if r.final == nil {
-			r.final = err
-		}
-		r.wakeLocked()
+// renewed notes what the store has said to a write that began then and renews the record's expiry.
+func (r *Record) renewed(begun time.Time, err error) error {
+	if err == nil {
+		r.mu.Lock()
+		r.renewedLocked(begun)
+		r.mu.Unlock()
 	}
+	return r.found(err)
+}
+
+func (r *Record) renewedLocked(begun time.Time) {
+	if begun.After(r.written) {
+		r.written = begun
+	}
+}
+
+// found notes what the store has said about our hold, and tells the Holder if that is lost.
+func (r *Record) found(err error) error {
+	if !errors.Is(err, sessionstore.ErrNotOwner) && !errors.Is(err, sessionstore.ErrNotFound) {
+		return err
+	}
+	r.mu.Lock()
+	tell := !r.quiet
+	r.quiet = true
+	if r.final == nil {
+		r.final = err
+	}
+	r.wakeLocked()
 	r.mu.Unlock()
 	if tell {
 		r.holder.Lost(err)

@@ -2,7 +2,6 @@ package replica
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"stanzagate/sessionstore"
@@ -16,6 +15,7 @@ type saves struct {
 	newest  sessionstore.Counters // put last
 	sent    uint64                // highest number that somebody writes, or has written
 	stored  uint64                // highest number that is in the store
+	told    uint64                // highest number that Holder.Stored was told of
 	stuck   bool                  // the store could not take it; Member.catchUp tries again
 	changed chan struct{}         // closed when one of those has changed; nil: nobody waits
 }
@@ -42,6 +42,7 @@ func (r *Record) Stored(n uint64) bool {
 // sessions go on without it. Errors match those of sessionstore: ErrUnavailable if the store does not answer in time, which
 // says nothing final; else the session is not ours.
 func (r *Record) Flush(n uint64) error {
+	begun := time.Now()
 	var late <-chan time.Time
 	for {
 		r.mu.Lock()
@@ -54,8 +55,13 @@ func (r *Record) Flush(n uint64) error {
 			r.mu.Unlock()
 			return err
 		case r.m.lone.Load():
+			tell := r.tellLocked(r.newest.Seq)
+			newest := r.newest.Seq
 			r.mu.Unlock()
 			r.m.later(r)
+			if tell {
+				r.holder.Stored(newest)
+			}
 			return nil
 		case r.sent < r.newest.Seq && !r.stuck:
 			c, hold := r.takeLocked()
@@ -69,7 +75,7 @@ func (r *Record) Flush(n uint64) error {
 		changed := r.changed
 		r.mu.Unlock()
 		if late == nil {
-			timer := time.NewTimer(flushPatience)
+			timer := time.NewTimer(flushPatience - time.Since(begun))
 			defer timer.Stop()
 			late = timer.C
 		}
@@ -92,17 +98,14 @@ func (r *Record) write(hold sessionstore.Hold, c sessionstore.Counters) {
 	doubts, begun := r.m.doubts.Load(), time.Now()
 	err := r.m.cfg.Store.Persist(context.Background(), hold, c) // bounded by the store itself
 	if err != nil {
-		r.unwritten(begun, err)
+		r.unwritten(err)
 		return
 	}
 	r.doubts.Store(doubts)
 	r.mu.Lock()
-	news := c.Seq > r.stored
 	r.stored, r.stuck = max(r.stored, c.Seq), false
-	if begun.After(r.written) {
-		r.written = begun
-	}
-	tell := news && !r.quiet
+	r.renewedLocked(begun)
+	tell := r.tellLocked(c.Seq)
 	r.wakeLocked()
 	r.mu.Unlock()
 	if tell {
@@ -110,11 +113,18 @@ func (r *Record) write(hold sessionstore.Hold, c sessionstore.Counters) {
 	}
 }
 
-// unwritten deals with a write that failed.
-func (r *Record) unwritten(begun time.Time, err error) {
-	if errors.Is(r.found(begun, err), sessionstore.ErrNotOwner) || errors.Is(err, sessionstore.ErrNotFound) {
-		return
+// tellLocked reports whether the Holder is to be told that counters n are stored.
+func (r *Record) tellLocked(n uint64) bool {
+	if r.quiet || n <= r.told {
+		return false
 	}
+	r.told = n
+	return true
+}
+
+// unwritten deals with a write that failed.
+func (r *Record) unwritten(err error) {
+	_ = r.found(err)
 	r.mu.Lock()
 	again := r.stored < r.newest.Seq && r.final == nil
 	r.stuck = again
