@@ -126,11 +126,12 @@ func TestProbedMechanisms(t *testing.T) {
 
 // A server that takes the connection and says nothing does not use the time of the others.
 func TestProbeBesideASilentServer(t *testing.T) {
+	t.Parallel()
 	silent := xmpptest.Start(t, xmpptest.Options{Manual: true})
 	good := xmpptest.Start(t, xmpptest.Options{})
 	z := newZone(t, "_xmpp-client._tcp.example.org. 60 IN SRV 1 0 "+silent.Port+" a.test.",
 		"_xmpp-client._tcp.example.org. 60 IN SRV 2 0 "+good.Port+" a.test.", "a.test. 60 IN A 127.0.0.1")
-	d := newDialer(t, Config{Resolver: z.resolver, Domains: []string{"example.org?tls=none"}, ConnectTimeout: time.Second})
+	d := newDialer(t, Config{Resolver: z.resolver, Domains: []string{"example.org?tls=none"}, ConnectTimeout: 3 * time.Second})
 	f, err := d.Probe(within(t), "example.org")
 	if err != nil || f.Addr != "a.test:"+good.Port || !errors.Is(f.Targets[0].Err, context.DeadlineExceeded) || len(f.Services) != 1 {
 		t.Errorf("%+v, %v", f, err)
