@@ -201,7 +201,8 @@ func benchHAProxy(t *testing.T, to int) (subject, error) {
 		until(t.Context(), "listener", p, listening(port))
 }
 
-// benchOthers are the servers' own endpoints; what the server itself does is in their figures.
+// benchOthers is what needs real servers: their own endpoints, with what the server itself does in their figures, and
+// sessions that can be resumed.
 func benchOthers(t *testing.T) (list []subject) {
 	if os.Getenv("E2E_BENCH_OTHERS") == "" {
 		return nil
@@ -214,6 +215,35 @@ func benchOthers(t *testing.T) (list []subject) {
 				fresh: memoryOf(t, s.procs),
 			})
 		}
+	}
+	return append(list, benchResumable(t)...)
+}
+
+// benchResumable is the gateway in front of a server whose sessions can be resumed, first with sessions that die with it and
+// then with the store. The generator is the only client, and the gateway alone is measured.
+func benchResumable(t *testing.T) (list []subject) {
+	s, err := startProsody13(false)
+	if err != nil {
+		t.Logf("resumable sessions are left out: %v", err)
+		return nil
+	}
+	t.Cleanup(func() {
+		for _, p := range s.procs {
+			p.stop()
+		}
+	})
+	setting := fmt.Sprintf("%s=xmpp://127.0.0.1:%d?tls=none", s.domain, s.port)
+	ep, p, err := startGateway("--limit.sessions-per-address", "0", "--limit.creations-per-address", "0", "--log.level", "warn", "--domain", setting)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := startReplicas(t, 1, startRedis(t, false), "--log.level", "warn", "--domain", setting)[0]
+	list = []subject{
+		{name: "stanzagate, bosh, Prosody 13", url: ep.bosh, procs: []*process{p}},
+		{name: "stanzagate, bosh, Prosody 13, resumable on Redis", url: fmt.Sprintf("http://127.0.0.1:%d/http-bind", r.listen), procs: []*process{r.proc}},
+	}
+	for i := range list {
+		list[i].domain, list[i].accounts, list[i].light, list[i].fresh = s.domain, accountsPerServer, true, memoryOf(t, list[i].procs)
 	}
 	return list
 }
