@@ -223,10 +223,13 @@ func (s *session) wait(ctx context.Context, w *waiter, long <-chan time.Time) wa
 func (s *session) letsGo(req *request) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.over || s.m.win.sent < req.rid || s.h.machine.managed && s.m.win.answered < req.rid {
+	switch {
+	case s.over || s.m.win.sent < req.rid:
 		return false
+	case len(req.payload) == 0:
+		return true
 	}
-	return len(req.payload) == 0 || req.rid <= s.written
+	return req.rid <= s.written && (!s.h.machine.managed || req.rid <= s.m.win.answered)
 }
 
 // enter reports a request to the machine. It reports whether the caller has to work (lane.go).

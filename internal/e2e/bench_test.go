@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -29,8 +28,18 @@ type subject struct {
 	domain   string
 	accounts int // 0: everybody is let in
 	procs    []*process
-	light    bool  // too slow for the full load: fewer sessions
-	fresh    int64 // bytes of memory before any load
+	light    bool     // too slow for the full load: fewer sessions
+	fresh    int64    // bytes of memory before any load
+	quiet    *subject // another one, for idle sessions; nil: this one
+}
+
+// idle measures sessions that do nothing.
+func (s *subject) idle(sessions int, result *idleResult) (kibPerSession float64, err error) {
+	if s.quiet != nil {
+		s = s.quiet
+	}
+	err = bench(*s, result, "idle", "--sessions", fmt.Sprint(sessions), "--settle", "6s", "--hold", "4s")
+	return float64(result.Bytes-s.fresh) / 1024 / float64(sessions), err
 }
 
 // chatResult and idleResult are what `gateway bench --json` prints.
@@ -135,32 +144,29 @@ func startStubs(t *testing.T) stubs {
 
 // benchSubjects starts what stands in front of a stub. The relay, which is the yardstick, comes first, then the gateway.
 func benchSubjects(t *testing.T, to stubs) []subject {
-	relay, relayPort := startBench(t, "relay", "--to", fmt.Sprintf("127.0.0.1:%d", to.plain))
-	list := []subject{{name: "TCP relay", url: fmt.Sprintf("tcp://127.0.0.1:%d", relayPort), procs: []*process{relay}}}
-	unlimited := []string{"--limit.sessions-per-address", "0", "--limit.creations-per-address", "0", "--log.level", "warn"}
-	// A process for each transport: they must not find what the other has left behind.
+	plain := fmt.Sprintf("127.0.0.1:%d", to.plain)
+	list := []subject{twice(func() subject {
+		p, port := startBench(t, "relay", "--to", plain)
+		return subject{name: "TCP relay", url: fmt.Sprintf("tcp://127.0.0.1:%d", port), procs: []*process{p}}
+	})}
 	for _, kind := range transports {
-		ep, p, err := startGateway(slices.Concat(unlimited, []string{"--domain", fmt.Sprintf("%s=xmpp://127.0.0.1:%d?tls=none", stubDomain, to.plain)})...)
-		if err != nil {
-			t.Fatal(err)
-		}
-		list = append(list, subject{name: "stanzagate, " + kind, url: ep.urls()[kind], procs: []*process{p}})
+		list = append(list, twice(func() subject {
+			ep, p := benchGateway(t, "--domain", stubDomain+"=xmpp://"+plain+"?tls=none")
+			return subject{name: "stanzagate, " + kind, url: ep.urls()[kind], procs: []*process{p}}
+		}))
 	}
 	for _, kind := range transports {
-		port, err := freePort()
-		if err != nil {
-			t.Fatal(err)
-		}
-		secure := fmt.Sprintf("127.0.0.1:%d", port)
-		_, p, err := startGateway(slices.Concat(unlimited, []string{
-			"--tls.listen", secure, "--tls.cert", to.cert.cert, "--tls.key", to.cert.key,
-			"--domain", fmt.Sprintf("%s=xmpps://127.0.0.1:%d?ca=%s", stubDomain, to.secure, to.ca),
-		})...)
-		if err != nil {
-			t.Fatal(err)
-		}
-		ep := endpoint{bosh: "https://" + secure + "/http-bind", websocket: "wss://" + secure + "/xmpp-websocket"}
-		list = append(list, subject{name: "stanzagate, " + kind + ", TLS both ways", url: ep.urls()[kind], procs: []*process{p}})
+		list = append(list, twice(func() subject {
+			port, err := freePort()
+			if err != nil {
+				t.Fatal(err)
+			}
+			at := fmt.Sprintf("127.0.0.1:%d", port)
+			_, p := benchGateway(t, "--tls.listen", at, "--tls.cert", to.cert.cert, "--tls.key", to.cert.key,
+				"--domain", fmt.Sprintf("%s=xmpps://127.0.0.1:%d?ca=%s", stubDomain, to.secure, to.ca))
+			ep := endpoint{bosh: "https://" + at + "/http-bind", websocket: "wss://" + at + "/xmpp-websocket"}
+			return subject{name: "stanzagate, " + kind + ", TLS both ways", url: ep.urls()[kind], procs: []*process{p}}
+		}))
 	}
 	if s, err := benchHAProxy(t, to.plain); err == nil {
 		list = append(list, s)
@@ -168,9 +174,28 @@ func benchSubjects(t *testing.T, to stubs) []subject {
 		t.Logf("HAProxy is left out: %v", err)
 	}
 	for i := range list {
-		list[i].domain, list[i].fresh = stubDomain, memoryOf(t, list[i].procs)
+		for s := &list[i]; s != nil; s = s.quiet {
+			s.domain, s.fresh = stubDomain, memoryOf(t, s.procs)
+		}
 	}
 	return list
+}
+
+// twice starts a subject, and once more for what its sessions take: memory is not to depend on what a load left behind.
+func twice(start func() subject) subject {
+	s, quiet := start(), start()
+	s.quiet = &quiet
+	return s
+}
+
+// benchGateway starts a gateway without limits.
+func benchGateway(t *testing.T, flags ...string) (endpoint, *process) {
+	t.Helper()
+	ep, p, err := startGateway(append([]string{"--limit.sessions-per-address", "0", "--limit.creations-per-address", "0", "--log.level", "warn"}, flags...)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ep, p
 }
 
 // urls are an endpoint's by transport.
@@ -233,10 +258,7 @@ func benchResumable(t *testing.T) (list []subject) {
 		}
 	})
 	setting := fmt.Sprintf("%s=xmpp://127.0.0.1:%d?tls=none", s.domain, s.port)
-	ep, p, err := startGateway("--limit.sessions-per-address", "0", "--limit.creations-per-address", "0", "--log.level", "warn", "--domain", setting)
-	if err != nil {
-		t.Fatal(err)
-	}
+	ep, p := benchGateway(t, "--domain", setting)
 	r := startReplicas(t, 1, startRedis(t, false), "--log.level", "warn", "--domain", setting)[0]
 	list = []subject{
 		{name: "stanzagate, bosh, Prosody 13", url: ep.bosh, procs: []*process{p}},
@@ -255,6 +277,12 @@ func measure(s subject) benchFigures {
 	if s.light {
 		pairs, sessions = 40, 400
 	}
+	var idle idleResult
+	each, err := s.idle(sessions, &idle)
+	if f.failed(err) {
+		return f
+	}
+	f.KiBPerSession, f.LoginsPerSecond, f.IdleCPUMicros = each, idle.LoginsPerSecond, micros(idle.CPUPerSecond)/float64(sessions)
 	var chat chatResult
 	if f.failed(bench(s, &chat, "chat", "--pairs", fmt.Sprint(pairs), "--warmup", "1s", "--duration", "4s")) {
 		return f
@@ -268,12 +296,6 @@ func measure(s subject) benchFigures {
 	f.P50Micros, f.P99Micros = micros(chat.Latency.P50), micros(chat.Latency.P99)
 	f.Lost += chat.Lost
 	f.Misordered += chat.Doubled + chat.Reordered
-	var idle idleResult
-	if f.failed(bench(s, &idle, "idle", "--sessions", fmt.Sprint(sessions), "--settle", "6s", "--hold", "4s")) {
-		return f
-	}
-	f.KiBPerSession, f.LoginsPerSecond = float64(idle.Bytes-s.fresh)/1024/float64(sessions), idle.LoginsPerSecond
-	f.IdleCPUMicros = micros(idle.CPUPerSecond) / float64(sessions)
 	return f
 }
 
