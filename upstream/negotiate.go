@@ -26,7 +26,7 @@ type link struct {
 
 	writeBy time.Time // the write deadline; owned by who holds the stream's writing token
 	readBy  time.Time // the read deadline; guarded by Stream.mu
-	quietBy time.Time // that of Wait, where there is no other; owned by who calls Recv
+	quietBy time.Time // that of Wait; guarded by Stream.mu
 
 	*greeting // managed streams only, and nil once the login is over
 }

@@ -14,23 +14,48 @@ func (s *Stream) Wait(d time.Duration) bool {
 		return true
 	}
 	l := s.current()
-	if s.m != nil || !l.rd.in.Parks() {
-		_ = l.rd.fill() // the deadline for reading has other uses there, or there is no waiting without reading
-		return true
+	for {
+		quiet := l.rd.in.Parks() && s.quieten(l, d)
+		if err := l.rd.fill(); !errors.Is(err, os.ErrDeadlineExceeded) || !s.undisturbed(l) {
+			return true
+		}
+		if quiet {
+			return false
+		}
 	}
+}
+
+// quieten has the next read end with the silence of a server. It reports false while there is a deadline of another kind to
+// come soon: an answer to <r/>, or the end of the certificate.
+func (s *Stream) quieten(l *link, d time.Duration) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	now := time.Now()
+	if !l.readBy.IsZero() && l.readBy.Sub(now) < 2*d || s.m != nil && !s.m.asked.IsZero() {
+		return false
+	}
 	if left := l.quietBy.Sub(now); left < d || left > 2*d {
 		l.quietBy = now.Add(2 * d) // setting it is expensive, so that is not done each time
 		_ = l.conn.SetReadDeadline(l.quietBy)
 	}
-	if err := l.rd.in.Fill(); !errors.Is(err, os.ErrDeadlineExceeded) {
-		return true
-	}
+	return true
+}
+
+// undisturbed sets the deadline that is left when one has passed. It reports false if that one means something to Recv.
+func (s *Stream) undisturbed(l *link) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	l.quietBy = time.Time{}
-	_ = l.conn.SetReadDeadline(l.quietBy)
-	return false
+	ends := l.certificateEnds()
+	if s.m != nil && !s.m.asked.IsZero() || !ends.IsZero() && !time.Now().Before(ends) {
+		_ = l.conn.SetReadDeadline(l.readBy)
+		return false
+	}
+	l.readBy = ends
+	_ = l.conn.SetReadDeadline(ends)
+	return true
 }
 
 // Park is Wait without a limit, for a goroutine that does nothing else: an idle stream then needs no more than the smallest
-// stack there is. It must follow a Wait that returned false.
+// stack there is. It must follow a Wait that returned false. What Recv watches for ends it as well.
 func (s *Stream) Park() { _ = s.current().rd.in.Park() }

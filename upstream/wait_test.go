@@ -132,3 +132,36 @@ func TestCloseIsAnsweredBesideASend(t *testing.T) {
 	}
 	<-done
 }
+
+// Managed streams rest too, and not while the answer to an <r/> is awaited: that it stays away is noticed in time.
+func TestWaitManaged(t *testing.T) {
+	conns := make(chan *xmpptest.Conn, 1)
+	srv := xmpptest.Start(t, func() xmpptest.Options {
+		o := modern()
+		o.Handler = serving(conns)
+		return o
+	}())
+	d := managedDialer(t, Config{}, srv.Setting(""))
+	knows(d, htNone)
+	s, err := d.Open(within(t), Opening{Domain: "example.org", Managed: true, Owner: newSession().Owner})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &conn{t, s}
+	c.login("juliet")
+	<-conns
+	if c.Wait(time.Millisecond) {
+		t.Fatal("something was said")
+	}
+	s.mu.Lock()
+	s.askedLocked()
+	s.mu.Unlock()
+	began := time.Now()
+	parked := make(chan struct{})
+	go func() { defer close(parked); c.Park() }()
+	<-parked
+	if took := time.Since(began); took < ackTimeout-time.Second || !c.Wait(time.Minute) {
+		t.Errorf("parked for %v; the answer is overdue after %v", took, ackTimeout)
+	}
+	_ = s.Cut()
+}
