@@ -245,6 +245,15 @@ func (o *machineOracle) needless(ex *simOpen, ri *simRid, p response) {
 			}
 		}
 	}
+	parked := 0
+	for rid := o.received + 1; rid <= o.high; rid++ {
+		if later := o.rids[rid]; later != nil && later.live != 0 {
+			parked++
+		}
+	}
+	if open+parked > o.window {
+		return // it makes place for one behind a gap (BOSH-113)
+	}
 	if open <= o.hold && !ri.pause {
 		o.honest("BOSH-072/needless", "rid %d gets an empty answer after %v, %d requests are open and %d may be held", ex.rid,
 			o.w.clock-ex.at, open, o.hold)

@@ -153,13 +153,16 @@ func (o *machineOracle) end(e effects) {
 	if e.end.keep && !o.drained && o.mayEnd != "standDown" && !o.lostOwnership {
 		o.fail("end/keep", "the record stays although nobody else takes the session")
 	}
-	if !o.mayEndNow() {
+	if !o.mayEndNow() && !(e.end.condition == "policy-violation" && o.high > o.received && o.deadConnection()) {
 		text := fmt.Sprintf("condition %q (%s) in a session that should live", e.end.condition, e.end.reason)
 		if o.resumable && e.save != nil {
 			o.suspect, o.suspectAt = text, e.save.n // void if the record is refused (6)
 		} else {
 			o.honest("end/unjustified", "%s", text)
 		}
+	}
+	if o.high > o.received && !o.resumable && o.truth.mayDie == "" {
+		o.truth.mayDie = "behind the gap the browser took type=error for an answer" // AMB-16
 	}
 	o.lookWhenEnded()
 }
@@ -189,6 +192,15 @@ func (o *machineOracle) stored(n uint64, ok bool) {
 		return
 	}
 	o.lostOwnership = true
+}
+
+// deadConnection says whether a request is open whose connection is gone without the gateway's notice: after a page load
+// such a request counts like any other, and with an empty one behind a gap they are too many (BOSH-112).
+func (o *machineOracle) deadConnection() bool {
+	return slices.ContainsFunc(o.open, func(e *simOpen) bool {
+		h := o.s.tries[e.x]
+		return h == nil || h.t.closed
+	})
 }
 
 func (o *machineOracle) mayEndNow() bool {
