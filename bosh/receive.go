@@ -213,9 +213,20 @@ func (m *machine) repeatPending(x exchange, r *request) {
 		m.e.note = noteOtherBody
 	}
 	if s.x != 0 {
-		m.fail(s.x, s.rid)
+		m.displace(s.x, s.rid)
 	}
 	s.x, s.at = x, m.now
+}
+
+// displace answers a request whose place a copy of it takes (XEP-0124 §14.3). Where replicas hand requests on that may be an
+// older one, which was stuck in a replica that was frozen: then it is this one that the browser waits for, so it must not
+// take what it gets for an answer (AMB-16).
+func (m *machine) displace(x exchange, rid uint64) {
+	if m.sm.resumable {
+		m.reply(x, answerUnavailable)
+		return
+	}
+	m.fail(x, rid)
 }
 
 // noteOtherBody: matched by rid only; the payload is not forwarded (BOSH-140).
@@ -250,7 +261,7 @@ func (m *machine) repeatAnswered(x exchange, r *request) {
 		return
 	}
 	if k.x != 0 {
-		m.fail(k.x, r.rid)
+		m.displace(k.x, r.rid)
 	}
 	k.x, k.since = x, m.now
 }

@@ -29,7 +29,8 @@ func (o *machineOracle) answer(a answer, e effects, wasEnded bool) {
 	case answerUnavailable:
 		crowded := o.high+1 > o.base+uint64(o.window) // with those that got type=error there is no place for another one
 		behindGap := o.resumable && ex.rid > o.received && waited >= o.gapPatience()
-		if waited < o.wait && !o.drained && !crowded && !behindGap {
+		displaced := o.resumable && !newest
+		if waited < o.wait && !o.drained && !crowded && !behindGap && !displaced {
 			o.honest("BOSH-017/early", "x%d gets 503 after %v, wait is %v", a.x, waited, o.wait)
 		}
 		if !o.truth.honest && newest && !ri.forwarded && waited == 0 {

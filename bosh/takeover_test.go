@@ -253,14 +253,26 @@ func TestFailover_7_SkippingBehindAnEmptyRequest(t *testing.T) {
 	q.sent("1004: skip 1 <a/>")
 }
 
-// Covers: UP-127.
-func TestFailover_6_RecoverableErrorsAreChecked(t *testing.T) {
+// A copy that was stuck in a frozen replica comes late and takes the place of the request that the browser waits for: that one
+// must not get what browsers take for an answer, or they never ask for what they miss.
+//
+// Covers: BOSH-137, UP-125.
+func TestFailover_6_OlderCopiesTakeNoAnswerAway(t *testing.T) {
 	p := managedProbe(t)
-	n := len(p.records)
+	x := p.m.win.at(1002).x
 	p.send(1002)
-	if len(p.records) != n+1 {
-		t.Error("type=error to a request whose place was taken without a record")
-	}
+	p.expect(x, "503")
+
+	p.deliver(0, "<m/>", "<n/>") // into 1002
+	q := p.takeOver()
+	x = q.send(1002)
+	y := q.send(1002)
+	q.expect(x, "503")
+	q.resume(0)
+	q.deliver(0, "<m/>")
+	q.open(y)
+	q.deliver(0, "<n/>")
+	q.expect(y, "<m/> <n/>")
 }
 
 // What waits behind a gap is in this replica alone, so its browser has to repeat it: 503, which nobody takes for an answer.
