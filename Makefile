@@ -5,9 +5,10 @@
 # make fuzz    every fuzz target for FUZZ_TIME (30s)
 # make bench   Go benchmarks; make bench-system measures the whole against a relay and the servers' own endpoints
 # make soak    the simulator, then 500 sessions on a real server behind a proxy that cuts, each for SOAK_MINUTES (10)
+# make chaos   replicas die under load on Redis and three servers, 60 s each, CHAOS_ROUNDS (1) times; prints what it saw
 # make lint    only the static analysis; make fmt formats
 # make conformance  writes docs/conformance.md, which make test compares with its results
-.PHONY: build demo test e2e fuzz bench bench-system soak lint fmt conformance clean
+.PHONY: build demo test e2e fuzz bench bench-system soak chaos lint fmt conformance clean
 
 LINT := .cache/bin/golangci-lint
 
@@ -50,6 +51,10 @@ SOAK_MINUTES ?= 10
 soak:
 	SIM_MINUTES=$(SOAK_MINUTES) go test -count 1 -timeout 0 -v -run '^TestSimulator(Replicas)?$$' ./bosh
 	E2E_SOAK_MINUTES=$(SOAK_MINUTES) go test -tags e2e -count 1 -timeout 0 -v -run '^TestSoak$$' ./internal/e2e
+
+CHAOS_ROUNDS ?= 1
+chaos: web/dist/index.html
+	E2E_CHAOS_SECONDS=60 E2E_CHAOS_ROUNDS=$(CHAOS_ROUNDS) go test -tags e2e -count 1 -timeout 0 -v -run '^TestChaos$$' ./internal/e2e
 
 lint:
 	@.ci/test tools lint

@@ -5,11 +5,9 @@ package e2e
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"strconv"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -28,47 +26,65 @@ var chaosCases = []chaosCase{
 }
 
 // TestChaos: replicas are killed, frozen and restarted under load, and no BOSH session and no stanza is lost, doubled or
-// reordered. E2E_CHAOS_SECONDS lengthens the run.
+// reordered. `make chaos` makes it long: E2E_CHAOS_SECONDS for each server, E2E_CHAOS_ROUNDS times.
 //
 // Covers: BOSH-136, BOSH-141, UP-122, UP-123, UP-124, UP-125, UP-127.
 func TestChaos(t *testing.T) {
-	seconds := 20
-	if s := os.Getenv("E2E_CHAOS_SECONDS"); s != "" {
-		n, err := strconv.Atoi(s)
-		if err != nil {
-			t.Fatal(err)
-		}
-		seconds = n
-	}
-	for _, c := range chaosCases {
-		t.Run(c.name, func(t *testing.T) {
-			s, err := c.start()
-			if isMissing(err) {
-				missing(t, err)
-			} else if err != nil {
-				t.Fatal(err)
+	seconds, rounds := number(t, "E2E_CHAOS_SECONDS", 15), number(t, "E2E_CHAOS_ROUNDS", 1)
+	for round := range rounds {
+		for _, c := range chaosCases {
+			name := c.name
+			if rounds > 1 {
+				name = fmt.Sprintf("round %d, %s", round+1, c.name)
 			}
-			showLogs(t, s.procs...)
-			t.Cleanup(func() {
-				for _, p := range s.procs {
-					p.stop()
-				}
-			})
-			runChaos(t, s, c.tls, time.Duration(seconds)*time.Second)
-		})
+			t.Run(name, func(t *testing.T) { runChaos(t, name, c, time.Duration(seconds)*time.Second) })
+		}
 	}
+}
+
+// number reads a number from the environment.
+func number(t *testing.T, name string, otherwise int) int {
+	t.Helper()
+	s := os.Getenv(name)
+	if s == "" {
+		return otherwise
+	}
+	n, err := strconv.Atoi(s)
+	if err != nil || n < 1 {
+		t.Fatalf("%s is %q, want a number above 0", name, s)
+	}
+	return n
+}
+
+// ownServer starts a server for one test.
+func ownServer(t *testing.T, start func() (*server, error)) *server {
+	t.Helper()
+	s, err := start()
+	if isMissing(err) {
+		missing(t, err)
+	} else if err != nil {
+		t.Fatal(err)
+	}
+	showLogs(t, s.procs...)
+	t.Cleanup(func() {
+		for _, p := range s.procs {
+			p.stop()
+		}
+	})
+	return s
 }
 
 const chaosPairs = 20
 
-func runChaos(t *testing.T, s *server, tls bool, duration time.Duration) {
+func runChaos(t *testing.T, name string, c chaosCase, duration time.Duration) {
+	s := ownServer(t, c.start)
 	redis := startRedis(t, true)
 	ca, err := testCA()
 	if err != nil {
 		t.Fatal(err)
 	}
 	setting := s.setting(s.domain, ca.file)
-	if !tls {
+	if !c.tls {
 		setting = fmt.Sprintf("%s=xmpp://127.0.0.1:%d?tls=none", s.domain, s.port)
 	}
 	replicas := startReplicas(t, 3, redis, "--domain", setting, "--bosh.inactivity", "60s")
@@ -77,15 +93,24 @@ func runChaos(t *testing.T, s *server, tls bool, duration time.Duration) {
 	ep := endpoint{bosh: fmt.Sprintf("http://127.0.0.1:%d/http-bind", port)}
 
 	load := newTraffic(t, s, ep, 2*chaosPairs)
+	page := startStrophePair(t, s, ep.bosh, load.witness)
 	ctx, stop := context.WithTimeout(t.Context(), duration)
 	defer stop()
+	h := &havoc{t: t, replicas: replicas, figures: figures, ill: map[*replica]bool{}}
 	var wg sync.WaitGroup
 	wg.Go(func() { load.talk(ctx) })
-	wg.Go(func() { havoc(ctx, t, replicas, figures) })
-	time.AfterFunc(duration/2, func() {
-		_ = redis.proc.cmd.Process.Kill()
-		<-redis.proc.done
-		redis.start(t)
+	wg.Go(func() { h.strike(ctx) })
+	wg.Go(func() {
+		if wait(ctx, duration/4) {
+			h.roll(t.Context())
+		}
+	})
+	wg.Go(func() {
+		if wait(ctx, duration*3/4) {
+			_ = redis.proc.cmd.Process.Kill()
+			<-redis.proc.done
+			redis.start(t)
+		}
 	})
 	wg.Wait()
 	for _, r := range replicas {
@@ -93,70 +118,20 @@ func runChaos(t *testing.T, s *server, tls bool, duration time.Duration) {
 			t.Fatal(err)
 		}
 	}
+	page.settle()
 	load.settle()
 	figures.collect()
-	t.Logf("%d messages, %d of them overtaken; %d requests repeated; %s", load.received.Load(), load.displaced.Load(), load.repeats(), figures)
+	inBrowser, overtaken := page.received()
+	fmt.Printf("chaos: %s: %d messages, %d of them overtaken; in a browser %d, %d overtaken; %d requests repeated; %s\n",
+		name, load.received.Load(), load.displaced.Load(), inBrowser, overtaken, load.repeats(), figures)
 }
 
-// havoc kills or freezes a replica every half second, and restarts all of them in turn once in the middle. At least one is
-// always well.
-func havoc(ctx context.Context, t *testing.T, replicas []*replica, f *figures) {
-	const (
-		pause  = 500 * time.Millisecond
-		frozen = 4 * time.Second // longer than the lease
-	)
-	var ill sync.WaitGroup
-	defer ill.Wait()
-	var down atomic.Int32
-	busy := make([]atomic.Bool, len(replicas))
-	tick := time.NewTicker(pause)
-	defer tick.Stop()
-	for n := 0; ; n++ {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-		i := rand.IntN(len(replicas))
-		if int(down.Load()) >= len(replicas)-1 || busy[i].Load() {
-			continue
-		}
-		r := replicas[i]
-		busy[i].Store(true)
-		down.Add(1)
-		ill.Go(func() {
-			defer func() {
-				busy[i].Store(false)
-				down.Add(-1)
-			}()
-			switch {
-			case n%6 == 5:
-				f.freezes.Add(1)
-				r.freeze()
-				time.Sleep(frozen)
-				r.thaw()
-			case n%10 == 9:
-				f.restarts.Add(1)
-				f.collectFrom(r)
-				r.process().stop()
-				r.mustStart(t)
-			default:
-				f.kills.Add(1)
-				f.collectFrom(r)
-				r.kill()
-				time.Sleep(time.Duration(rand.IntN(600)) * time.Millisecond)
-				r.mustStart(t)
-			}
-		})
-	}
-}
-
-func (r *replica) mustStart(t *testing.T) {
-	if err := r.start(); err != nil {
-		t.Error(err)
-		return
-	}
-	if err := r.ready(context.Background()); err != nil {
-		t.Error(err)
+// wait waits, or returns false when the context ends.
+func wait(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-time.After(d):
+		return true
+	case <-ctx.Done():
+		return false
 	}
 }

@@ -13,13 +13,13 @@ import (
 )
 
 // prosody13Config is a Prosody with SASL2, FAST and stream management. Its arguments are the port, whether TLS is demanded,
-// and the directory.
+// the directory, and the log level.
 const prosody13Config = `local d = %[3]q
 run_as_root = true
 pidfile = d .. "/prosody.pid"
 data_path = d .. "/data"
 certificates = d .. "/certs"
-log = { { levels = { min = "info" }, to = "file", filename = d .. "/prosody.log" } }
+log = { { levels = { min = %[4]q }, to = "file", filename = d .. "/prosody.log" } }
 interfaces = { "127.0.0.1" }
 c2s_ports = { %[1]d }
 c2s_direct_tls_ports = {}
@@ -63,7 +63,7 @@ func startProsody13(encrypt bool) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := prosody13Files(dir, fmt.Sprintf(prosody13Config, port, encrypt, dir)); err != nil {
+	if err := prosody13Files(dir, fmt.Sprintf(prosody13Config, port, encrypt, dir, serverLog())); err != nil {
 		return nil, err
 	}
 	p, err := startProcess("prosody13", dir, nil, lua, bin, "-F", "--config", filepath.Join(dir, "prosody.cfg.lua"))
@@ -123,4 +123,12 @@ func prosody13Files(dir, config string) error {
 		}
 	}
 	return os.WriteFile(filepath.Join(dir, "prosody.cfg.lua"), []byte(config), 0o600)
+}
+
+// serverLog is the level at which servers log: E2E_SERVER_LOG, which may be debug; stanzas are then in their logs.
+func serverLog() string {
+	if level := os.Getenv("E2E_SERVER_LOG"); level != "" {
+		return level
+	}
+	return "info"
 }
