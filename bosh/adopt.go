@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"time"
 
+	"stanzagate/internal/peer"
 	"stanzagate/internal/replica"
 	"stanzagate/sessionstore"
 	"stanzagate/upstream"
@@ -60,23 +61,28 @@ func (v *visit) route(req *request, err error) {
 		v.r.Header.Del("Content-Encoding") // it has been decoded
 	}
 	sid := string(req.sidRaw)
-	switch v.h.cfg.Replica.Route(replica.Request{W: v.w, R: v.r, Peer: v.peer, Body: body}, sid, arrival{v.h, sid}) {
-	case replica.Done:
-		req.recycle()
-	case replica.Here:
-		if s := v.h.registry.get(keyOf(sid)); s != nil {
-			v.attend(s, req, err)
+	for range 2 {
+		switch v.h.cfg.Replica.Route(replica.Request{W: v.w, R: v.r, Peer: v.peer, Body: body}, sid, arrival{v.h, sid}) {
+		case replica.Done:
+			req.recycle()
 			return
+		case replica.Here:
+			if s := v.h.registry.get(keyOf(sid)); s != nil {
+				v.attend(s, req, err)
+				return
+			}
+			continue // it was, a moment ago, or could not go on: somebody else has it, or nobody
+		case replica.NoSession:
+			req.recycle()
+			v.reject(itemNotFound, false) // BOSH-142; the store has been asked
+			return
+		case replica.Unavailable:
+		case replica.Abort:
+			panic(http.ErrAbortHandler)
 		}
-		v.unavailable() // it was, a moment ago
-	case replica.NoSession:
-		req.recycle()
-		v.reject(itemNotFound, false) // BOSH-142; the store has been asked
-	case replica.Unavailable:
-		v.unavailable()
-	case replica.Abort:
-		panic(http.ErrAbortHandler)
+		break
 	}
+	v.unavailable()
 }
 
 // Handed serves a request that another replica has handed on. It reports whether the session is here; if it is not, nothing
@@ -97,7 +103,21 @@ func (a arrival) Has(sessionstore.Key) bool { return a.h.registry.get(keyOf(a.si
 func (a arrival) Adopt(_ sessionstore.Key, claimed sessionstore.Claimed) {
 	s := &session{h: a.h, sid: a.sid, key: keyOf(a.sid)}
 	s.more.L = &s.mu
-	record, static, err := a.h.cfg.Replica.Adopted(a.sid, claimed, a.h.cfg.recordTTL(), s)
+	state, entered, err := s.adopt(claimed)
+	switch {
+	case err != nil:
+		a.h.lost(s, state, err)
+	case !entered:
+		a.h.errand(func() { _ = s.record.Release(a.h.ctx) }) // else our lease will be over soon
+	}
+}
+
+// adopt has the session go on here. It holds mu from before the session's record is known until all is set up: Lost may be
+// called meanwhile, and requests may come. Of a session that is not entered nothing is left but its record.
+func (s *session) adopt(claimed sessionstore.Claimed) (state []byte, entered bool, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	record, static, err := s.h.cfg.Replica.Adopted(s.sid, claimed, s.h.cfg.recordTTL(), s)
 	s.record = record
 	if err == nil && static.Transport != transportName {
 		err = fmt.Errorf("it is a session of %q", static.Transport)
@@ -105,22 +125,19 @@ func (a arrival) Adopt(_ sessionstore.Key, claimed sessionstore.Claimed) {
 	if err == nil {
 		err = s.restore(&static, claimed.Counters)
 	}
-	switch {
-	case err != nil:
-		a.h.lost(s, static.Upstream, err)
-	case !a.h.enter(s):
-		a.h.errand(func() { _ = record.Release(a.h.ctx) }) // else our lease will be over soon
-	default:
-		s.place = a.h.cfg.Quota.Readmit(s.client.Addr())
-		a.h.cfg.Metrics.SessionStarted()
-		s.log(slog.LevelInfo, "bosh session taken over", "", slog.String("loss", claimed.Loss.String()))
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.resumeLocked(static.Upstream)
+	if err != nil || !s.h.enter(s) {
+		s.over = true
+		return static.Upstream, false, err
 	}
+	s.place = s.h.cfg.Quota.Readmit(s.client.Addr())
+	s.h.cfg.Metrics.SessionStarted()
+	s.noteLocked(slog.LevelInfo, "bosh session taken over", "", slog.String("loss", claimed.Loss.String()))
+	s.resumeLocked(static.Upstream)
+	s.delegateLocked()
+	return nil, true, nil
 }
 
-// restore sets up a session from its record. Nobody else knows it yet.
+// restore sets up a session from its record.
 func (s *session) restore(static *replica.Static, counters string) error {
 	var o own
 	if err := json.Unmarshal(static.Own, &o); err != nil {
@@ -138,12 +155,13 @@ func (s *session) restore(static *replica.Static, counters string) error {
 	}
 	s.m, s.next = m, e.next
 	s.secure, s.script, s.scope = m.set.secure, m.set.script, bodyScope(m.set.lang)
+	s.exposed = exposed(peer.Peer{Addr: s.client, Secure: s.secure})
 	return nil
 }
 
 // resumeLocked begins to resume the stream of a session that was just taken over.
 func (s *session) resumeLocked(state []byte) {
-	f := &feed{s: s, opening: upstream.Opening{
+	f := &feed{s: s, state: state, opening: upstream.Opening{
 		Domain: s.m.set.to, Lang: s.m.set.lang, Client: s.client, Local: s.local, Managed: true,
 	}}
 	f.opening.Owner = s.owner()
@@ -155,7 +173,7 @@ func (s *session) resumeLocked(state []byte) {
 	s.armLocked()
 	s.goLocked(func() {
 		defer cancel()
-		if f.adopt(ctx, state) {
+		if f.adopt(ctx) {
 			f.run()
 		}
 	})
@@ -168,14 +186,15 @@ const (
 
 // adopt resumes the stream. As long as the server cannot be reached it tries again, until the server must have given the
 // session up (UP-070). It reports whether there is a stream to read.
-func (f *feed) adopt(ctx context.Context, state []byte) bool {
+func (f *feed) adopt(ctx context.Context) bool {
 	s := f.s
 	window := time.Now().Add(f.opening.Owner.Max)
 	for wait := firstResumePause; ; wait = min(2*wait, longestResumePause) {
-		st, resumed, err := s.h.cfg.Dialer.Resume(ctx, state, f.opening)
+		st, resumed, err := s.h.cfg.Dialer.Resume(ctx, f.state, f.opening)
 		switch {
 		case err == nil:
-			return f.adopted(st, resumed)
+			f.adopted(st, resumed)
+			return true
 		case errors.Is(err, upstream.ErrUnreachable) && time.Now().Before(window) && ctx.Err() == nil:
 			s.log(slog.LevelDebug, "stream not resumed yet", err.Error())
 			_ = replica.Pause(ctx, wait) // ended early if the session is over
@@ -187,32 +206,34 @@ func (f *feed) adopt(ctx context.Context, state []byte) bool {
 }
 
 // adopted goes on with the resumed stream.
-func (f *feed) adopted(st *upstream.Stream, resumed upstream.Resumed) bool {
+func (f *feed) adopted(st *upstream.Stream, resumed upstream.Resumed) {
 	s := f.s
 	lang := st.Scope().Lang
 	f.other, f.streams = bodyScope(lang), streamScope(lang)
 	took := time.Since(s.record.Since())
 	s.mu.Lock()
+	f.stream, f.cancel, f.wrote = st, nil, time.Now()
+	s.adopting, s.acks.sent = false, resumed.Told
+	s.classLocked(st.Class())
 	unwanted := f.closed || s.over
-	if !unwanted {
-		f.stream, f.cancel, f.wrote = st, nil, time.Now()
-		s.adopting, s.acks.sent = false, resumed.Told
-		s.classLocked(st.Class())
+	if unwanted {
+		f.closed = false // it had no stream
+		s.closeLocked(closing{how: closeClean})
+	} else {
 		s.upkeepBy = earliest(s.upkeepBy, st.TokenDue())
+		s.armLocked()
 		s.eventLocked(func(now time.Time) effects { return s.m.resumed(now, resumed.H) })
 		s.delegateLocked()
 	}
 	s.mu.Unlock()
 	if unwanted {
-		_ = st.Cut()
-		return false
+		return
 	}
 	s.h.failover.TakenOver(took.Seconds())
 	s.log(slog.LevelInfo, "bosh session goes on", "", slog.String("class", string(st.Class())), slog.Duration("after", took))
 	if s.record.IsOutdated() {
 		f.reseal()
 	}
-	return true
 }
 
 // reseal stores the secret under the newest key (failover-design 9.3).
@@ -230,14 +251,8 @@ func (f *feed) reseal() {
 func (h *Handler) lost(s *session, state []byte, err error) {
 	h.failover.NotResumed(causeRecord)
 	s.log(slog.LevelInfo, "bosh session lost", err.Error())
-	sealer := s.record.Sealer()
-	h.errand(func() {
-		if len(state) > 0 && sealer != nil {
-			_ = h.cfg.Dialer.Forget(h.ctx, state, sealer) // UP-094: best effort
-		}
-		_ = s.record.FreeAgent(h.ctx)
-		_ = s.record.End(h.ctx) // both are free after a while anyway
-	})
+	_ = s.record.End(h.ctx) // before anybody asks again; it is forgotten after a while anyway
+	h.errand(func() { s.forgetCredential(state) })
 }
 
 // errand runs something that no session waits for. Shutdown does.
@@ -247,5 +262,12 @@ func (h *Handler) errand(run func()) {
 	if h.stopped {
 		return
 	}
-	h.wg.Go(run)
+	h.wg.Go(func() {
+		defer func() {
+			if p := recover(); p != nil {
+				h.cfg.Log.LogAttrs(h.ctx, slog.LevelError, panicMessage, panicAttrs(p)...)
+			}
+		}()
+		run()
+	})
 }

@@ -139,6 +139,8 @@ func (h *Handler) Shutdown(ctx context.Context) error {
 func (s *session) shutdown() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.eventLocked(func(now time.Time) effects { return s.m.shutdown(now) })
+	if s.m != nil { // else it is just being created
+		s.eventLocked(func(now time.Time) effects { return s.m.shutdown(now) })
+	}
 	s.forgetLocked()
 }

@@ -21,6 +21,7 @@ type feed struct {
 	s       *session
 	index   int
 	opening upstream.Opening
+	state   []byte // of a session that was taken over; nil: it was opened here
 
 	// set by open, immutable afterwards; read under s.mu until then
 	stream *upstream.Stream

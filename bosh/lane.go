@@ -311,10 +311,21 @@ func (s *session) refuseLocked(stream int, condition string) {
 	})
 }
 
+// lastAckLocked has what is due said with the last words (UP-065).
+func (s *session) lastAckLocked(f *feed) {
+	if h, due := s.acks.take(); due {
+		f.stream.AppendAck(nil, h)
+	}
+}
+
 // closeStream gives a stream up. What takes time is done beside the lane: the other streams of the session live on.
 func (s *session) closeStream(c closing) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.closeLocked(c)
+}
+
+func (s *session) closeLocked(c closing) {
 	if c.stream >= len(s.feeds) {
 		return
 	}
@@ -328,9 +339,12 @@ func (s *session) closeStream(c closing) {
 	case f.cancel != nil:
 		f.cancel() // it is not open yet
 	case f.stream == nil:
-	case c.how == closeCut && !s.gone && s.class != "" && s.class != upstream.ClassNone: // else the server keeps it for nobody
+	case (c.how == closeCut && !s.gone || s.kept) && s.class != "" && s.class != upstream.ClassNone: // else the server keeps it for nobody
 		s.goLocked(func() { _ = f.stream.Cut() })
 	default:
+		if c.stream == 0 {
+			s.lastAckLocked(f)
+		}
 		// What Close cannot say in time to a server that does not listen stays unsaid.
 		s.goLocked(func() { _ = f.stream.Close(s.h.ctx) })
 	}

@@ -99,10 +99,12 @@ func (f *feed) publish() error {
 	return s.record.Publish(s.h.ctx, state, mine)
 }
 
-// classLocked notes how the session can be taken over, for the operator.
+// classLocked notes how the session can be taken over, and tells the operator unless it has ended meanwhile.
 func (s *session) classLocked(class upstream.Class) {
 	s.class = class
-	s.h.failover.Classified(s.reportedClass(), 1)
+	if !s.ended {
+		s.h.failover.Classified(s.reportedClass(), 1)
+	}
 }
 
 // reportedClass is what other replicas can do with the session. This one can do more with a connection that it has lost.
@@ -148,13 +150,23 @@ func (s *session) retireLocked() {
 		return
 	}
 	s.retired = true
-	st := s.feeds[0].stream
+	st, state := s.feeds[0].stream, s.feeds[0].state
 	s.goLocked(func() {
-		if st != nil {
-			_ = st.ForgetToken(s.h.ctx) // best effort
+		if st == nil {
+			s.forgetCredential(state)
+			return
 		}
+		_ = st.ForgetToken(s.h.ctx)     // best effort
 		_ = s.record.FreeAgent(s.h.ctx) // it is free after a while anyway
 	})
+}
+
+// forgetCredential is for a session that was taken over and not resumed: state is all that is known of its credential.
+func (s *session) forgetCredential(state []byte) {
+	if sealer := s.record.Sealer(); len(state) > 0 && sealer != nil {
+		_ = s.h.cfg.Dialer.Forget(s.h.ctx, state, sealer) // best effort
+	}
+	_ = s.record.FreeAgent(s.h.ctx) // it is free after a while anyway
 }
 
 // lostCause is why a session could not be resumed, in metrics.

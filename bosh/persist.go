@@ -81,7 +81,7 @@ func (s *session) Lost(err error) {
 func (s *session) concludeLocked(e *ending, gate uint64) {
 	switch {
 	case e.keep:
-		s.kept = true
+		s.kept = !s.gone
 		s.endLocked("", e.reason)
 	case gate != 0:
 		end := *e

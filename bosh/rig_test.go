@@ -114,13 +114,16 @@ func newBubble(t testing.TB, xo xmpptest.Options, cfg Config) *rig {
 		t.Fatal(err)
 	}
 	r.h = h
-	r.direct = &http.Client{Transport: directly{h}}
+	r.direct = &http.Client{Transport: directly{h: h}}
 	t.Cleanup(r.shutdown)
 	return r
 }
 
 // directly makes requests by calling the Handler.
-type directly struct{ h *Handler }
+type directly struct {
+	h      *Handler
+	change func(*http.Request) // what the connection is like; nil: plain, from loopback
+}
 
 var errAborted = errors.New("connection closed without an answer")
 
@@ -129,6 +132,9 @@ func (d directly) RoundTrip(req *http.Request) (res *http.Response, err error) {
 	in.RemoteAddr, in.RequestURI = "127.0.0.1:1234", req.URL.RequestURI()
 	if in.Body == nil {
 		in.Body = http.NoBody
+	}
+	if d.change != nil {
+		d.change(in)
 	}
 	w := httptest.NewRecorder()
 	defer func() {
@@ -406,7 +412,14 @@ func (b *browser) authenticate(user string, out reply) {
 	b.t.Helper()
 	b.until(out, "features")
 	b.until(b.say("", plain(user, "secret")), "success")
+	b.bind()
+}
+
+// bind goes on after SASL.
+func (b *browser) bind() {
+	b.t.Helper()
 	b.until(b.say(restartAttrs, ""), "features")
+	time.Sleep(time.Millisecond) // in a bubble everything would happen at the same moment, which never happens
 	bind := "<iq xmlns='jabber:client' type='set' id='bind1'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'><resource>browser</resource></bind></iq>"
 	b.until(b.say("", bind), "iq")
 }

@@ -241,8 +241,8 @@ func (s *session) enter(w *waiter, call func(time.Time, exchange) effects) (turn
 	if s.over {
 		// It ended between the look-up and here: the same as if it had not been found.
 		w.answer.response = response{terminate: true, condition: itemNotFound}
-		if s.kept {
-			w.answer.kind = answerUnavailable // it is to be found elsewhere
+		if s.kept || s.m == nil {
+			w.answer.kind = answerUnavailable // it is to be found elsewhere, or to be created once more
 		}
 		w.done <- struct{}{}
 		return false
@@ -346,6 +346,10 @@ func (s *session) upwardLocked(e *effects) {
 		s.up = append(s.up, upItem{kind: upBounce, bounce: e.bounce[i]})
 	}
 	for i := range e.close {
+		if e.close[i].how == closeCut {
+			s.closeLocked(e.close[i]) // at once: nothing of what waits may be written any more (UP-127)
+			continue
+		}
 		s.up = append(s.up, upItem{kind: upClose, close: e.close[i]})
 	}
 	if e.ackUpstream {

@@ -95,7 +95,7 @@ func (r *Record) verify() {
 
 // Resuming is called right before the session's stream is resumed: after a claim, or on a new connection in place of one
 // that broke. It waits for as long as the server may need to read what is still under way, and asks whether the session is
-// ours. An error means that it must not be resumed.
+// ours. An error means that it must not be resumed; with one that matches sessionstore.ErrUnavailable it may be later.
 func (r *Record) Resuming(ctx context.Context, first bool) error {
 	pause := pauseDead
 	if first {
@@ -108,7 +108,7 @@ func (r *Record) Resuming(ctx context.Context, first bool) error {
 		return nil
 	}
 	err := r.ask(ctx)
-	if err != nil && r.alone(ctx, err) {
+	if err != nil && !first && r.alone(ctx, err) {
 		// If we are the only one that does not reach the store another replica has the session by now, and the server has
 		// ended our stream because of that. To resume it would take it from the rightful owner.
 		return r.found(errPresumed)

@@ -1,0 +1,102 @@
+package bosh
+
+import (
+	"context"
+	"errors"
+	"net"
+	"sync"
+)
+
+// buffered makes a pipe take what is written without waiting for its reader, as TCP does. It ends with either end.
+func buffered(far net.Conn) net.Conn {
+	near, inner := net.Pipe()
+	go pump(far, inner)
+	go pump(inner, far)
+	return near
+}
+
+// pump passes on what comes from src, however slow dst is. The end of one ends the other, once all has been passed on.
+func pump(dst, src net.Conn) {
+	var mu sync.Mutex
+	var waiting []byte
+	over := false
+	came := sync.NewCond(&mu)
+	go func() {
+		defer src.Close()
+		defer dst.Close()
+		for {
+			mu.Lock()
+			for len(waiting) == 0 && !over {
+				came.Wait()
+			}
+			b := waiting
+			waiting = nil
+			mu.Unlock()
+			if len(b) == 0 {
+				return
+			}
+			if _, err := dst.Write(b); err != nil {
+				return
+			}
+		}
+	}()
+	in := make([]byte, 4096)
+	for {
+		n, err := src.Read(in)
+		mu.Lock()
+		waiting, over = append(waiting, in[:n]...), err != nil
+		mu.Unlock()
+		came.Signal()
+		if err != nil {
+			return
+		}
+	}
+}
+
+// connections are those of one replica to the server.
+type connections struct {
+	dial func() net.Conn
+
+	mu sync.Mutex
+	// guarded by mu
+	all     []net.Conn
+	refuses bool
+	tried   int
+}
+
+var errRefused = errors.New("connection refused")
+
+func (l *connections) open(context.Context, string, string) (net.Conn, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.tried++
+	if l.refuses {
+		return nil, errRefused
+	}
+	conn := l.dial()
+	l.all = append(l.all, conn)
+	return conn, nil
+}
+
+// sever breaks all connections. refuse: there will be no others.
+func (l *connections) sever(refuse bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.refuses = refuse
+	for _, conn := range l.all {
+		_ = conn.Close()
+	}
+	l.all = nil
+}
+
+func (l *connections) accept() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.refuses = false
+}
+
+func (l *connections) attempts() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.tried
+}
