@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/url"
 	"path"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -105,12 +106,20 @@ func (s *settings) checkReplica() error {
 			return &settingError{key: u.key, value: u.value, want: alone}
 		}
 	}
+	if s.Replica.ID != "" && !replicaName.MatchString(s.Replica.ID) {
+		return &settingError{key: "replica.id", value: s.Replica.ID, want: "want 1 to 64 letters, digits, dots, - and _"}
+	}
+	if host, port, err := net.SplitHostPort(s.Replica.Advertise); s.Replica.Advertise != "" && (err != nil || host == "" || !isPort(port) || port == "0") {
+		return &settingError{key: "replica.advertise", value: s.Replica.Advertise, want: "want the host and port that other replicas reach, as in 10.0.0.7:9281"}
+	}
 	_, port, _ := net.SplitHostPort(s.Replica.Listen) // it has been checked
 	if len(s.Redis) > 0 && len(s.Failover.Key) > 0 && s.Replica.Advertise == "" && port == "0" {
 		return &settingError{key: "replica.listen", value: s.Replica.Listen, want: "other replicas could not be told the port; choose one"}
 	}
 	return nil
 }
+
+var replicaName = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
 
 // between checks a number against its bounds.
 func between(key string, value, least, most int) error {

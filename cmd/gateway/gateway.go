@@ -184,6 +184,7 @@ func (g *gateway) registerGauges() {
 	const help = "Sessions open on this replica."
 	g.metrics.gauge("sessions", help, prometheus.Labels{"transport": "bosh"}, func() float64 { return float64(g.bosh.Sessions()) })
 	g.metrics.gauge("sessions", help, prometheus.Labels{"transport": "websocket"}, func() float64 { return float64(g.websocket.Sessions()) })
+	g.replicas.registerGauges(g.metrics)
 	g.metrics.gauge("ready", "1 while new sessions are accepted.", nil, func() float64 {
 		if g.notReady() == "" {
 			return 1

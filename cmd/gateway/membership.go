@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"time"
 
 	"stanzagate/internal/replica"
 	"stanzagate/internal/seal"
@@ -56,13 +57,18 @@ func (ms *membership) openKeys(s *settings, m *metrics) (*seal.Keys, error) {
 	}
 	keys, err := seal.Load(s.Failover.Key)
 	if err != nil {
-		return nil, &settingError{key: "failover.key", value: strings.Join(s.Failover.Key, ","), want: err.Error()}
+		return nil, &settingError{key: "failover.key", value: strings.Join(s.Failover.Key, ","), want: keyRemedy(err)}
 	}
 	if ms.identity, err = replica.NewIdentity(keys.Relay()); err != nil {
 		return nil, err
 	}
 	ms.client, err = replica.NewClient(replica.ClientConfig{Identity: ms.identity, Metrics: m.relay})
 	return keys, err
+}
+
+// keyRemedy is what is wrong with failover.key, and what to do about it.
+func keyRemedy(err error) string {
+	return err.Error() + "; want files of 32 random bytes that are the same on all replicas, as made by openssl rand -out FILE 32"
 }
 
 func (ms *membership) openStore(s *settings, m *metrics, log *slog.Logger) error {
@@ -157,21 +163,55 @@ func (ms *membership) start(l net.Listener, handle func(http.ResponseWriter, *ht
 // notReady says why no sessions should be accepted, "" if they may be.
 func (ms *membership) notReady() string { return ms.store.Status().NotReady() }
 
-// reload reads the keys again: sessions of the old ones go on as long as those are there.
-func (ms *membership) reload(s *settings) error {
+// describe is the state of the store, for people.
+func (ms *membership) describe() string {
+	if ms.redis == nil {
+		return "in memory; this gateway is alone"
+	}
+	switch is := ms.store.Status(); {
+	case is.Away > 0:
+		return fmt.Sprintf("not reached for %s: %v", is.Away.Round(time.Second), is.Err)
+	case is.NotReady() != "":
+		return is.NotReady()
+	case is.Settling > 0:
+		return fmt.Sprintf("reached; just back, so for %s no session is taken from a silent replica", is.Settling.Round(time.Second))
+	}
+	return "reached"
+}
+
+// registerGauges has metrics say what describe says.
+func (ms *membership) registerGauges(m *metrics) {
+	m.gauge("store_away_seconds", "For how long the session store has not answered; 0 while it does.", nil,
+		func() float64 { return ms.store.Status().Away.Seconds() })
+	m.gauge("store_fenced", "1 while this replica may not serve its sessions, as others may think that it is dead.", nil, func() float64 {
+		if ms.member.Fenced() {
+			return 1
+		}
+		return 0
+	})
+}
+
+// reload reads the keys again and returns what makes them effective: sessions of the old ones go on as long as those are
+// there.
+func (ms *membership) reload(s *settings) (use func() error, err error) {
 	if ms.identity == nil || len(s.Failover.Key) == 0 {
-		return nil // from none to some needs a restart
+		return func() error { return nil }, nil // from none to some, or back, needs a restart
 	}
 	keys, err := seal.Load(s.Failover.Key)
-	if err == nil {
-		err = ms.identity.Set(keys.Relay())
-	}
 	if err != nil {
-		return fmt.Errorf("failover.key: %w", err)
+		return nil, &settingError{key: "failover.key", value: strings.Join(s.Failover.Key, ","), want: keyRemedy(err)}
 	}
-	ms.member.SetKeys(keys)
-	return nil
+	return func() error {
+		if err := ms.identity.Set(keys.Relay()); err != nil {
+			return fmt.Errorf("failover.key: %w", err)
+		}
+		ms.member.SetKeys(keys)
+		return nil
+	}, nil
 }
+
+// leaveTime is what giving the lease up may take in any case: it spares other replicas the wait until it is over.
+const leaveTime = time.Second
 
 // stop ends what start began. Sessions are over by now, or given away.
 func (ms *membership) stop(ctx context.Context) error {
@@ -182,5 +222,7 @@ func (ms *membership) stop(ctx context.Context) error {
 	if ms.client != nil {
 		ms.client.Close()
 	}
-	return ms.store.Close(ctx)
+	leaving, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveTime)
+	defer cancel()
+	return ms.store.Close(leaving)
 }

@@ -8,18 +8,22 @@ import (
 	"reflect"
 )
 
-// reload is SIGHUP: the certificate's files and the domains are read again. On an error everything stays as it was.
+// reload is SIGHUP: the certificate's files, the domains and the keys are read again. On an error everything stays as it was.
 func (g *gateway) reload(reread func() (*settings, error)) {
 	ctx := context.Background()
 	if g.cert != nil {
 		g.cert.refresh(true)
 	}
 	fresh, err := reread()
+	var useKeys func() error
+	if err == nil {
+		useKeys, err = g.replicas.reload(fresh)
+	}
 	if err == nil {
 		err = g.dialer.SetDomains(fresh.Domains)
 	}
 	if err == nil {
-		err = g.replicas.reload(fresh)
+		err = useKeys()
 	}
 	if err != nil {
 		g.log.LogAttrs(ctx, slog.LevelError, "settings not reloaded, the old ones stay", slog.Any("error", err))
@@ -37,7 +41,8 @@ func needRestart(old, fresh *settings) []string {
 	before, after := entries(reflect.ValueOf(*old), ""), entries(reflect.ValueOf(*fresh), "")
 	var changed []string
 	for i, e := range after {
-		if e.key != "domain" && e.text != before[i].text {
+		isRead := e.key == "domain" || e.key == "failover.key" && len(old.Failover.Key) > 0 && len(fresh.Failover.Key) > 0
+		if !isRead && e.text != before[i].text {
 			changed = append(changed, e.key)
 		}
 	}

@@ -17,7 +17,7 @@ var statusPage = template.Must(template.New("status").Parse(statusSource))
 type status struct {
 	State, Version, Since, Uptime string
 	BOSH, WebSocket               int
-	Domains                       string
+	Domains, Replica, Store       string
 	Any                           bool
 	Ready                         bool
 }
@@ -28,6 +28,7 @@ func (g *gateway) status() status {
 		Since: g.started.UTC().Format(time.RFC3339), Uptime: time.Since(g.started).Round(time.Second).String(),
 		BOSH: g.bosh.Sessions(), WebSocket: g.websocket.Sessions(),
 		Domains: strings.Join(g.dialer.Domains(), ", "), Any: g.settings.Open,
+		Replica: g.replicas.store.Self().ID, Store: g.replicas.describe(),
 	}
 	if reason := g.notReady(); reason != "" {
 		s.State, s.Ready = reason, false
