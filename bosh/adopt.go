@@ -184,18 +184,20 @@ const (
 	longestResumePause = 10 * time.Second
 )
 
-// adopt resumes the stream. As long as the server cannot be reached it tries again, until the server must have given the
-// session up (UP-070). It reports whether there is a stream to read.
+// adopt resumes the stream. As long as the server cannot be reached, or the store cannot be asked whether the session still
+// is ours, it tries again, until the server must have given the session up (UP-070). It reports whether there is a stream to
+// read.
 func (f *feed) adopt(ctx context.Context) bool {
 	s := f.s
 	window := time.Now().Add(f.opening.Owner.Max)
 	for wait := firstResumePause; ; wait = min(2*wait, longestResumePause) {
 		st, resumed, err := s.h.cfg.Dialer.Resume(ctx, f.state, f.opening)
+		passing := errors.Is(err, upstream.ErrUnreachable) || errors.Is(err, sessionstore.ErrUnavailable)
 		switch {
 		case err == nil:
 			f.adopted(st, resumed)
 			return true
-		case errors.Is(err, upstream.ErrUnreachable) && time.Now().Before(window) && ctx.Err() == nil:
+		case passing && time.Now().Before(window) && ctx.Err() == nil:
 			s.log(slog.LevelDebug, "stream not resumed yet", err.Error())
 			_ = replica.Pause(ctx, wait) // ended early if the session is over
 		default:

@@ -200,7 +200,7 @@ func TestFailover_8_StoreAwayDuringTheTakeover(t *testing.T) {
 		held := moved.async(lost)
 		for time.Since(two.store.since()) < 90*time.Second { // what goes on without the store begins meanwhile
 			if out := moved.get(held); out.err == nil && out.status != http.StatusServiceUnavailable {
-				t.Fatalf("got %d %s", out.status, out.raw)
+				t.Fatalf("got %d %s after %v, %v %v", out.status, out.raw, time.Since(two.store.since()), two.counts.losses(), two.counts.tallied())
 			}
 			time.Sleep(time.Second)
 			held = moved.async(lost)
