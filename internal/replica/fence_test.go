@@ -316,20 +316,37 @@ func TestResumingIsRefused(t *testing.T) {
 	})
 	// A replica that has been cut off from the store for a minute goes on. But when the server ends a stream of it another
 	// replica has resumed it, for all it knows.
-	for _, first := range []bool{false, true} {
-		t.Run("alone", func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				c := join(t, nil)
-				defer c.m.Close()
-				r, h := c.create("s")
-				c.store.leave()
-				refused(t, c, r, h, first)
-				if !c.m.lone.Load() {
-					t.Error("before the store was away for long")
-				}
-			})
+	t.Run("alone", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			c := join(t, nil)
+			defer c.m.Close()
+			r, h := c.create("s")
+			c.store.leave()
+			refused(t, c, r, h, false)
+			if !c.m.lone.Load() {
+				t.Error("before the store was away for long")
+			}
 		})
-	}
+	})
+	// What was claimed and never resumed has no stream that could tell. It waits until the store can be asked.
+	t.Run("claimed, and alone", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			c := join(t, nil)
+			defer c.m.Close()
+			c.foreign("s")
+			r, h, err := c.adopt("s", sessionstore.Claim{Force: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.store.leave()
+			if err := r.Resuming(t.Context(), true); !errors.Is(err, sessionstore.ErrUnavailable) {
+				t.Error(err)
+			}
+			if _, lost := h.told(); len(lost) > 0 {
+				t.Errorf("told %v", lost)
+			}
+		})
+	})
 }
 
 // A gateway that runs alone asks nobody, and waits only for the server.
