@@ -201,6 +201,7 @@ func (f *feed) write(fw *forwarding) (counted int, interrupted bool) {
 type draft struct {
 	feed     *feed
 	out      []byte // admitted
+	cuts     []int  // where out is cut into records
 	elements int
 	bytes    int
 	skip     int       // stanzas to leave out: the server has them (failover-design 7.3)
@@ -230,6 +231,7 @@ func (d *draft) add(p *payload) bool {
 			d.fresh++
 		}
 		d.out = a.Bytes
+		d.cut(before)
 		d.elements++
 		d.bytes += len(p.frame.Raw)
 	case upstream.Answer:
@@ -242,11 +244,39 @@ func (d *draft) add(p *payload) bool {
 	return true
 }
 
+// recordBytes is what is written at once, if it is more than one element: a TLS record holds 16 KiB, and an <r/> may follow.
+const recordBytes = 16<<10 - 128
+
+// cut begins another record with the element from before on, if this one would grow too large. Some servers read what comes
+// on a resumed stream as the rest of an element that was torn when the former owner died (failover-design 11); a record is
+// read as a whole or not at all.
+func (d *draft) cut(before int) {
+	from := 0
+	if n := len(d.cuts); n > 0 {
+		from = d.cuts[n-1]
+	}
+	if before > from && len(d.out)-from > recordBytes {
+		d.cuts = append(d.cuts, before)
+	}
+}
+
+// write writes the records.
+func (d *draft) write() error {
+	from := 0
+	for _, to := range d.cuts {
+		if err := d.feed.stream.Send(d.out[from:to]); err != nil {
+			return err
+		}
+		from = to
+	}
+	return d.feed.stream.Send(d.out[from:])
+}
+
 // send writes the draft, and reports what else came of it. If it is interrupted all of it will come again.
 func (d *draft) send() (interrupted bool) {
 	f, s := d.feed, d.feed.s
 	if len(d.out) > 0 {
-		if err := f.stream.Send(d.out); err != nil {
+		if err := d.write(); err != nil {
 			f.fail()
 			if errors.Is(err, upstream.ErrInterrupted) {
 				return true
