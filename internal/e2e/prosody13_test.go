@@ -12,6 +12,9 @@ import (
 	"strings"
 )
 
+// A session that is resumed while its server has read only a part of a stanza from the former connection is lost: Prosody reads
+// what follows as the rest of it. It reads 4 KiB at a time unless it is told otherwise, so a burst is torn easily.
+//
 // prosody13Config is a Prosody with SASL2, FAST and stream management. Its arguments are the port, whether TLS is demanded,
 // the directory, and the log level.
 const prosody13Config = `local d = %[3]q
@@ -33,6 +36,7 @@ c2s_require_encryption = %[2]t
 allow_unencrypted_plain_auth = true
 authentication = "internal_plain"
 network_settings = { nagle = false }
+network_default_read_size = 65536
 smacks_hibernation_time = 600
 smacks_max_queue_size = 5000
 VirtualHost "prosody13.test"
