@@ -62,6 +62,7 @@ type connections struct {
 	all     []net.Conn
 	refuses bool
 	tried   int
+	gate    chan struct{} // what is written waits until it is closed; nil: it does not
 }
 
 var errRefused = errors.New("connection refused")
@@ -73,7 +74,7 @@ func (l *connections) open(context.Context, string, string) (net.Conn, error) {
 	if l.refuses {
 		return nil, errRefused
 	}
-	conn := l.dial()
+	conn := &line{Conn: l.dial(), of: l, closed: make(chan struct{})}
 	l.all = append(l.all, conn)
 	return conn, nil
 }
@@ -99,4 +100,44 @@ func (l *connections) attempts() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.tried
+}
+
+// stall has the server take nothing until the test lets it.
+func (l *connections) stall() (release func()) {
+	gate := make(chan struct{})
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.gate = gate
+	return func() {
+		l.mu.Lock()
+		l.gate = nil
+		l.mu.Unlock()
+		close(gate)
+	}
+}
+
+// line is one connection.
+type line struct {
+	net.Conn
+	of     *connections
+	once   sync.Once
+	closed chan struct{}
+}
+
+func (c *line) Write(b []byte) (int, error) {
+	c.of.mu.Lock()
+	gate := c.of.gate
+	c.of.mu.Unlock()
+	if gate != nil {
+		select {
+		case <-gate:
+		case <-c.closed:
+		}
+	}
+	return c.Conn.Write(b)
+}
+
+func (c *line) Close() error {
+	c.once.Do(func() { close(c.closed) })
+	return c.Conn.Close()
 }

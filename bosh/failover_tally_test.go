@@ -9,6 +9,15 @@ type failoverTally struct {
 	responses, taken, again, down, away int
 	classes                             map[string]int
 	lost                                []string
+	onStart                             func() // called for each session, once; set by the test while there is none to come
+}
+
+func (c *failoverTally) SessionStarted() {
+	c.tally.SessionStarted()
+	if f := c.onStart; f != nil {
+		c.onStart = nil
+		f()
+	}
 }
 
 func (c *failoverTally) count(what func()) {

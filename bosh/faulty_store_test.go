@@ -16,12 +16,12 @@ type faultyStore struct {
 
 	mu sync.Mutex
 	// guarded by mu
-	dead    bool          // it does not answer, and nobody counts for how long
-	away    time.Time     // since when it does not answer; zero: it does
-	hold    chan struct{} // Persist waits until it is closed; nil: it does not
-	refusal error         // of everything that needs a hold
-	claimed func()        // called after a claim, with mu; nil: nothing
-	stored  []string      // counters that Persist took
+	dead    bool                     // it does not answer, and nobody counts for how long
+	away    time.Time                // since when it does not answer; zero: it does
+	holds   map[string]chan struct{} // what waits until a channel is closed
+	refusal error                    // of everything that needs a hold
+	claimed func()                   // called after a claim, with mu; nil: nothing
+	stored  []string                 // counters that Persist took
 }
 
 var errStoreAway = errors.Join(sessionstore.ErrUnavailable, errors.New("told to fail"))
@@ -41,10 +41,30 @@ func (f *faultyStore) persisted() (all []string) {
 	return all
 }
 
-// fails is what an operation fails with.
-func (f *faultyStore) fails(held bool) error {
+// held has an operation wait until the test lets it go.
+func (f *faultyStore) held(op string) (release func()) {
+	gate := make(chan struct{})
+	f.set(func(f *faultyStore) {
+		if f.holds == nil {
+			f.holds = map[string]chan struct{}{}
+		}
+		f.holds[op] = gate
+	})
+	return func() {
+		f.set(func(f *faultyStore) { delete(f.holds, op) })
+		close(gate)
+	}
+}
+
+// fails waits as it is told, and is what an operation fails with then.
+func (f *faultyStore) fails(op string, held bool) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if gate := f.holds[op]; gate != nil {
+		f.mu.Unlock()
+		<-gate
+		f.mu.Lock()
+	}
 	switch {
 	case f.dead, !f.away.IsZero():
 		return errStoreAway
@@ -55,14 +75,14 @@ func (f *faultyStore) fails(held bool) error {
 }
 
 func (f *faultyStore) Create(ctx context.Context, key sessionstore.Key, d sessionstore.Draft) (sessionstore.Hold, error) {
-	if err := f.fails(false); err != nil {
+	if err := f.fails("create", false); err != nil {
 		return sessionstore.Hold{}, err
 	}
 	return f.Store.Create(ctx, key, d)
 }
 
 func (f *faultyStore) Claim(ctx context.Context, key sessionstore.Key, c sessionstore.Claim) (sessionstore.Claimed, error) {
-	if err := f.fails(false); err != nil {
+	if err := f.fails("claim", false); err != nil {
 		return sessionstore.Claimed{}, err
 	}
 	got, err := f.Store.Claim(ctx, key, c)
@@ -75,13 +95,7 @@ func (f *faultyStore) Claim(ctx context.Context, key sessionstore.Key, c session
 }
 
 func (f *faultyStore) Persist(ctx context.Context, h sessionstore.Hold, c sessionstore.Counters) error {
-	f.mu.Lock()
-	hold := f.hold
-	f.mu.Unlock()
-	if hold != nil {
-		<-hold
-	}
-	if err := f.fails(true); err != nil {
+	if err := f.fails("persist", true); err != nil {
 		return err
 	}
 	err := f.Store.Persist(ctx, h, c)
@@ -92,35 +106,35 @@ func (f *faultyStore) Persist(ctx context.Context, h sessionstore.Hold, c sessio
 }
 
 func (f *faultyStore) Update(ctx context.Context, h sessionstore.Hold, static []byte, ttl time.Duration) error {
-	if err := f.fails(true); err != nil {
+	if err := f.fails("update", true); err != nil {
 		return err
 	}
 	return f.Store.Update(ctx, h, static, ttl)
 }
 
 func (f *faultyStore) Touch(ctx context.Context, h sessionstore.Hold, ttl time.Duration) error {
-	if err := f.fails(true); err != nil {
+	if err := f.fails("touch", true); err != nil {
 		return err
 	}
 	return f.Store.Touch(ctx, h, ttl)
 }
 
 func (f *faultyStore) Check(ctx context.Context, h sessionstore.Hold) error {
-	if err := f.fails(true); err != nil {
+	if err := f.fails("check", true); err != nil {
 		return err
 	}
 	return f.Store.Check(ctx, h)
 }
 
 func (f *faultyStore) Release(ctx context.Context, h sessionstore.Hold) error {
-	if err := f.fails(true); err != nil {
+	if err := f.fails("release", true); err != nil {
 		return err
 	}
 	return f.Store.Release(ctx, h)
 }
 
 func (f *faultyStore) Delete(ctx context.Context, h sessionstore.Hold) error {
-	if err := f.fails(true); err != nil {
+	if err := f.fails("delete", true); err != nil {
 		return err
 	}
 	return f.Store.Delete(ctx, h)

@@ -393,6 +393,8 @@ func plain(user, password string) string {
 		base64.StdEncoding.EncodeToString([]byte("\x00"+user+"\x00"+password)) + "</auth>"
 }
 
+const bindRequest = "<iq xmlns='jabber:client' type='set' id='bind1'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'><resource>browser</resource></bind></iq>"
+
 const restartAttrs = "to='example.org' xmlns:xmpp='urn:xmpp:xbosh' xmpp:restart='true'"
 
 // login creates a session and binds user/browser.
@@ -420,8 +422,7 @@ func (b *browser) bind() {
 	b.t.Helper()
 	b.until(b.say(restartAttrs, ""), "features")
 	time.Sleep(time.Millisecond) // in a bubble everything would happen at the same moment, which never happens
-	bind := "<iq xmlns='jabber:client' type='set' id='bind1'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'><resource>browser</resource></bind></iq>"
-	b.until(b.say("", bind), "iq")
+	b.until(b.say("", bindRequest), "iq")
 }
 
 func message(to, body string) string {

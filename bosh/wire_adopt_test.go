@@ -20,9 +20,7 @@ func TestFailover_7_RequestMovesToAnotherReplica(t *testing.T) {
 	replicated(t, func(t *testing.T) {
 		c, one, two := pair(t)
 		b := one.enter("alice", "")
-		gate := make(chan struct{})
-		defer close(gate)
-		one.store.set(func(f *faultyStore) { f.hold = gate })
+		defer one.store.held("persist")()
 		before := c.xmpp.Count(aliceFull).Handled
 		lost := b.next("", message("nobody@example.org", "one")+message("nobody@example.org", "two"))
 		b.async(lost)

@@ -35,8 +35,7 @@ func TestFailover_2_NothingLeavesBeforeItsRecord(t *testing.T) {
 	replicated(t, func(t *testing.T) {
 		c, one, _ := pair(t)
 		b := one.enter("alice", "ack='1'")
-		gate := make(chan struct{})
-		one.store.set(func(f *faultyStore) { f.hold = gate })
+		release := one.store.held("persist")
 		held := b.hold("", "")
 		synctest.Wait()
 		c.xmpp.Deliver(aliceFull, chat("one"))
@@ -47,8 +46,7 @@ func TestFailover_2_NothingLeavesBeforeItsRecord(t *testing.T) {
 			t.Fatalf("answered before it is stored: %s", out.raw)
 		default:
 		}
-		one.store.set(func(f *faultyStore) { f.hold = nil })
-		close(gate)
+		release()
 		if out := b.get(held); !strings.Contains(out.raw, "one") {
 			t.Errorf("got %s", out.raw)
 		}
