@@ -6,6 +6,7 @@ import (
 	"net"
 	"sync"
 	"testing"
+	"time"
 )
 
 // proxy stands between one replica and the store: a network that a test can cut, stall, and look into.
@@ -19,6 +20,7 @@ type proxy struct {
 	conns    map[net.Conn]bool
 	stalled  chan struct{} // not nil while nothing passes; closed when it does again
 	deaf     bool          // replies are dropped
+	lag      time.Duration // of replies
 	onMatch  func()        // called before a request with match in it passes
 	match    []byte        // nil: none
 	accepted int
@@ -144,6 +146,15 @@ func (p *proxy) request(b []byte) bool {
 
 func (p *proxy) reply([]byte) bool {
 	p.mu.Lock()
+	deaf, lag := p.deaf, p.lag
+	p.mu.Unlock()
+	time.Sleep(lag)
+	return !deaf
+}
+
+// delay makes the store far away.
+func (p *proxy) delay(d time.Duration) {
+	p.mu.Lock()
 	defer p.mu.Unlock()
-	return !p.deaf
+	p.lag = d
 }

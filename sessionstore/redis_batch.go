@@ -17,7 +17,9 @@ const (
 	// flightGap is how long the last flight has to be away before another may start beside it. Next to the server flights
 	// are shorter, and all calls share one at a time; far from it nobody waits much longer than a round trip of its own.
 	flightGap = 500 * time.Microsecond
-	maxBatch  = 256 // calls
+	// maxBatch is so large that what has gathered while flights were away fits into the next ones: else calls would wait for
+	// several time-outs when the store stops answering. Scripts are short, so others get their turn between them.
+	maxBatch = 4096 // calls
 )
 
 // call is one operation on the store.

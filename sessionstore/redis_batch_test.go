@@ -57,19 +57,19 @@ func TestBatcherGathers(t *testing.T) {
 		}
 		do(1)
 		f.want(t, 1)
-		do(300)
+		do(maxBatch + 44)
 		f.want(t, 1)
 		f.land <- struct{}{}
 		f.want(t, 1, maxBatch)
 		f.land <- struct{}{}
-		f.want(t, 1, maxBatch, 300-maxBatch)
+		f.want(t, 1, maxBatch, 44)
 		f.land <- struct{}{}
 		calls.Wait()
 		if b.flights != 0 || len(b.pending) != 0 {
 			t.Errorf("%d flights, %d pending at the end", b.flights, len(b.pending))
 		}
 		do(1)
-		f.want(t, 1, maxBatch, 300-maxBatch, 1)
+		f.want(t, 1, maxBatch, 44, 1)
 		f.land <- struct{}{}
 		calls.Wait()
 	})

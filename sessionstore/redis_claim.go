@@ -2,11 +2,8 @@ package sessionstore
 
 import (
 	"context"
-	"errors"
 	"strings"
 	"time"
-
-	"github.com/redis/go-redis/v9"
 )
 
 // claimRounds bounds how often a claim starts anew because the owner has changed under it.
@@ -35,7 +32,8 @@ func (r *Redis) Claim(ctx context.Context, key Key, claim Claim) (Claimed, error
 	}
 	for range claimRounds {
 		reply, err := r.run(ctx, opClaim, claimScript, r.keys.session(key),
-			r.owner, r.cfg.Self.Address, request, r.cfg.Schema, leastTTL.Milliseconds(), condition, arg, epoch)
+			r.owner, r.cfg.Self.Address, request, r.cfg.Schema, leastTTL.Milliseconds(), condition, arg, epoch,
+			r.keys.notices(""), string(key))
 		if err != nil {
 			return Claimed{}, err
 		}
@@ -49,7 +47,7 @@ func (r *Redis) Claim(ctx context.Context, key Key, claim Claim) (Claimed, error
 		case words[0] == "newer":
 			return Claimed{}, ErrNewer
 		case words[0] == "taken" && len(words) == 6:
-			return r.taken(ctx, key, words, loss)
+			return taken(key, words, loss)
 		case words[0] != "owned" || len(words) != 4:
 			return Claimed{}, unavailable(errReply)
 		}
@@ -72,12 +70,13 @@ func (r *Redis) holder(ctx context.Context, owner Replica) (Claimed, Loss, error
 	if owner.Incarnation == r.cfg.Self.Incarnation {
 		return Claimed{Owner: r.cfg.Self}, LossNone, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, r.cfg.Timeout)
-	defer cancel()
-	value, err := r.client.Get(ctx, r.keys.lease(owner.ID)).Result()
-	if err != nil && !errors.Is(err, redis.Nil) {
-		r.lease.doubt(err)
-		return Claimed{}, LossNone, unavailable(err)
+	reply, err := r.run(ctx, opHolder, holderScript, r.keys.lease(owner.ID))
+	if err != nil {
+		return Claimed{}, LossNone, err
+	}
+	value, ok := reply.(string)
+	if !ok {
+		return Claimed{}, LossNone, unavailable(errReply)
 	}
 	incarnation, address, _ := strings.Cut(value, " ")
 	switch {
@@ -94,7 +93,7 @@ func (r *Redis) holder(ctx context.Context, owner Replica) (Claimed, Loss, error
 }
 
 // taken reads the answer of a claim that was met.
-func (r *Redis) taken(ctx context.Context, key Key, words []string, loss Loss) (Claimed, error) {
+func taken(key Key, words []string, loss Loss) (Claimed, error) {
 	epoch, err := parseEpoch(words[1])
 	if err != nil {
 		return Claimed{}, err
@@ -104,9 +103,6 @@ func (r *Redis) taken(ctx context.Context, key Key, words []string, loss Loss) (
 	}
 	if words[2] == "" {
 		c.Owner, c.Loss = Replica{}, LossReleased
-	}
-	if c.Loss == LossForced || c.Loss == LossExpired {
-		r.notify(ctx, c.Owner, key)
 	}
 	return c, nil
 }

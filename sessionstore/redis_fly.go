@@ -18,7 +18,8 @@ type sending struct {
 	calls  []*call
 }
 
-// fly carries a batch out in one round trip (on a cluster: one to each node that is concerned).
+// fly carries a batch out in one round trip (on a cluster: one to each node that is concerned), two if a server does not know
+// a script.
 func (r *Redis) fly(batch []*call) {
 	r.cfg.Metrics.StoreBatch(len(batch))
 	ctx, cancel := context.WithTimeout(context.Background(), r.cfg.Timeout)
@@ -29,21 +30,35 @@ func (r *Redis) fly(batch []*call) {
 		s.settle(s.script.Run(ctx, r.client, s.keys, s.args...))
 		return
 	}
+	if missing := r.flyTogether(ctx, sendings, false); len(missing) > 0 {
+		r.flyTogether(ctx, missing, true)
+	}
+}
+
+// flyTogether carries out several runs in one round trip. It returns those that a server did not know the script of: one
+// that was restarted, or has taken another's place. teach: servers get the scripts.
+func (r *Redis) flyTogether(ctx context.Context, sendings []sending, teach bool) (missing []sending) {
 	pipe := r.client.Pipeline()
 	cmds := make([]*redis.Cmd, len(sendings))
+	taught := map[*redis.Script]bool{}
 	for i, s := range sendings {
-		cmds[i] = s.script.EvalSha(ctx, pipe, s.keys, s.args...)
+		// One server knows a script from the first run on. In a cluster each run may go to another one.
+		if teach && (r.target.cluster || !taught[s.script]) {
+			cmds[i] = s.script.Eval(ctx, pipe, s.keys, s.args...)
+			taught[s.script] = true
+		} else {
+			cmds[i] = s.script.EvalSha(ctx, pipe, s.keys, s.args...)
+		}
 	}
 	_, _ = pipe.Exec(ctx) // each command has its own error
 	for i := range sendings {
-		s := &sendings[i]
-		if err := cmds[i].Err(); err != nil && redis.HasErrorPrefix(err, "NOSCRIPT") {
-			// A server that was restarted or has taken another's place: the first of these runs gives it the script.
-			s.settle(s.script.Run(ctx, r.client, s.keys, s.args...))
+		if err := cmds[i].Err(); err != nil && !teach && redis.HasErrorPrefix(err, "NOSCRIPT") {
+			missing = append(missing, sendings[i])
 			continue
 		}
-		s.settle(cmds[i])
+		sendings[i].settle(cmds[i])
 	}
+	return missing
 }
 
 // pack makes as few runs of scripts out of a batch as may be.

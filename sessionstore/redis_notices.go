@@ -11,20 +11,11 @@ import (
 )
 
 // Notices tell a replica that one of its sessions was taken (failover-design 7.1). Publishing is at most once, and a
-// replica that is frozen or cut off gets nothing: so they only make it stand down sooner than its next write would.
+// replica that is frozen or cut off gets nothing: so they only make it stand down sooner than its next write would. claim.lua
+// sends them, to the channel of the owner's name; its incarnation is part of the notice.
 
 // Watch implements Store.
 func (r *Redis) Watch(f func(Key)) (stop func()) { return r.notices.watch(f) }
-
-// notify tells the former owner, if that works. Its incarnation is part of the notice, as its channel belongs to its name.
-func (r *Redis) notify(ctx context.Context, owner Replica, key Key) {
-	if owner.ID == "" || owner.Incarnation == r.cfg.Self.Incarnation {
-		return
-	}
-	ctx, cancel := context.WithTimeout(ctx, r.cfg.Timeout)
-	defer cancel()
-	_ = r.client.Publish(ctx, r.keys.notices(owner.ID), owner.Incarnation+" "+string(key)).Err() // a hint only
-}
 
 // silence is after how long without a notice the connection is tried.
 const silence = 30 * time.Second

@@ -21,6 +21,8 @@ var (
 	deleteSource string
 	//go:embed lua/lease.lua
 	leaseSource string
+	//go:embed lua/holder.lua
+	holderSource string
 	//go:embed lua/leave.lua
 	leaveSource string
 	//go:embed lua/takeslot.lua
@@ -37,6 +39,7 @@ var (
 	releaseScript  = redis.NewScript(releaseSource)
 	deleteScript   = redis.NewScript(deleteSource)
 	leaseScript    = redis.NewScript(leaseSource)
+	holderScript   = redis.NewScript(holderSource)
 	leaveScript    = redis.NewScript(leaveSource)
 	takeSlotScript = redis.NewScript(takeSlotSource)
 	freeSlotScript = redis.NewScript(freeSlotSource)

@@ -43,11 +43,12 @@ const (
 	opDelete  = "delete"
 	opSlot    = "slot"
 	opLease   = "lease"
+	opHolder  = "holder"
 )
 
 // Operations lists the names that Metrics gets, so that series can be made beforehand.
 func Operations() []string {
-	return []string{opCreate, opClaim, opPersist, opUpdate, opCheck, opRelease, opDelete, opSlot, opLease}
+	return []string{opCreate, opClaim, opPersist, opUpdate, opCheck, opRelease, opDelete, opSlot, opLease, opHolder}
 }
 
 // Outcomes as Metrics names them.

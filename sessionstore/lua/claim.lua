@@ -5,6 +5,7 @@
 --          6 condition: "free"   it has no owner, or its owner's incarnation is 7
 --                      "same"   its owner is 7 and its epoch 8
 --                      "force"  none
+--          9 what the names of channels begin with, 10 name of the session: to tell a former owner that may live
 -- Returns  {"taken", epoch, former owner, its address, static part, counters}
 --          {"owned", epoch, owner, its address}
 --          {"none"} or {"newer"}
@@ -41,6 +42,10 @@ else
   epoch = string.format('%.0f', math.max(time[1] * 1000000 + time[2], tonumber(epoch) + 1))
   redis.call('HSET', key, 'v', ARGV[4], 'ep', epoch, 'ow', ARGV[1], 'ad', ARGV[2], 'rq', ARGV[3], 'pw', owner, 'pa', address)
   redis.call('HDEL', key, 'n', 'm')
+  local id, incarnation = string.match(owner, '^(.-)/(.*)$')
+  if id and condition ~= 'free' and owner ~= ARGV[1] then
+    redis.pcall('PUBLISH', ARGV[9] .. id, incarnation .. ' ' .. ARGV[10]) -- a hint only: it may fail
+  end
   if redis.call('PTTL', key) < tonumber(ARGV[5]) then
     redis.call('PEXPIRE', key, ARGV[5])
   end
