@@ -30,7 +30,7 @@ func TestDoubts(t *testing.T) {
 		},
 		"fenced for a moment": func(c *club) {
 			c.store.set(func() { c.store.fenced = true })
-			time.Sleep(beatEvery)
+			time.Sleep(3 * beatEvery / 2)
 			c.store.set(func() { c.store.fenced = false })
 		},
 		// The process stood still, by its own clock.
