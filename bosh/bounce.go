@@ -23,7 +23,7 @@ func (s *session) bounce(b *bounce) {
 		return
 	}
 	if err := f.stream.Send(out.b); err != nil {
-		f.fail()
+		f.fail(err)
 	}
 }
 

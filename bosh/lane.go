@@ -277,7 +277,7 @@ func (d *draft) send() (interrupted bool) {
 	f, s := d.feed, d.feed.s
 	if len(d.out) > 0 {
 		if err := d.write(); err != nil {
-			f.fail()
+			f.fail(err)
 			if errors.Is(err, upstream.ErrInterrupted) {
 				return true
 			}

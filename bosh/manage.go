@@ -57,7 +57,7 @@ func (s *session) acknowledge() {
 		return
 	}
 	if err := f.stream.Ack(h); err != nil {
-		f.fail()
+		f.fail(err)
 		return
 	}
 	f.written()
@@ -104,7 +104,7 @@ func (s *session) tellCSI(state csiState) {
 		word = "<inactive xmlns='" + nsCSI + "'/>"
 	}
 	if err := f.stream.Send([]byte(word)); err != nil {
-		f.fail()
+		f.fail(err)
 	}
 }
 

@@ -127,17 +127,35 @@ func (s *session) upkeep() time.Time {
 	if f == nil {
 		return next
 	}
-	due := f.stream.TokenDue()
+	due := f.tokenDue()
 	if !due.IsZero() && !time.Now().Before(due) {
-		if err := f.stream.RenewToken(ctx); err != nil {
-			s.log(slog.LevelWarn, "token not renewed", err.Error())
-			due = time.Now().Add(tokenRetry)
-		} else {
-			_ = s.record.KeepAgent(ctx) // again with the next token
-			due = f.stream.TokenDue()
-		}
+		f.renewToken(ctx)
+		due = f.tokenDue()
 	}
 	return earliest(next, due)
+}
+
+func (f *feed) renewToken(ctx context.Context) {
+	s := f.s
+	if err := f.stream.RenewToken(ctx); err != nil {
+		s.log(slog.LevelWarn, "token not renewed", err.Error())
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.tokenFrom = time.Now().Add(tokenRetry)
+		return
+	}
+	_ = s.record.KeepAgent(ctx) // again with the next token
+}
+
+// tokenDue is when to renew the stream's token; zero: never.
+func (f *feed) tokenDue() time.Time {
+	due := f.stream.TokenDue()
+	f.s.mu.Lock()
+	defer f.s.mu.Unlock()
+	if !due.IsZero() && due.Before(f.s.tokenFrom) {
+		due = f.s.tokenFrom
+	}
+	return due
 }
 
 // tokenRetry is when a token that could not be renewed is tried again: half of its life is left.

@@ -72,7 +72,8 @@ type session struct {
 	authBy time.Time // AuthTimeout; zero once authenticated
 	keepBy time.Time // when to look whether the server wants a sign of life; zero: never
 
-	upkeepBy time.Time // when upkeep is due; zero: never
+	upkeepBy  time.Time // when upkeep is due; zero: never
+	tokenFrom time.Time // the token is not renewed before: that has failed
 }
 
 func newSession(h *Handler, r *http.Request, p peer.Peer, place *quota.Place, script bool) *session {

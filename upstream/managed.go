@@ -377,6 +377,13 @@ func (s *Stream) interrupted() bool {
 	return s.m.gap
 }
 
+// Down reports whether the connection of a resumable stream is broken, and no other has taken its place yet.
+func (s *Stream) Down() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.m != nil && s.m.down
+}
+
 // broke notes that writing on l has failed. It reports whether Recv is going to resume the session, or has done so already.
 func (s *Stream) broke(l *link) bool {
 	s.mu.Lock()
