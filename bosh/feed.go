@@ -273,10 +273,14 @@ func (f *feed) written() {
 	f.wrote = time.Now()
 }
 
-// fail notes that a write has failed. The reader, even if it waits for the browser to fetch more, is to see the end.
-func (f *feed) fail() {
+// fail notes that a write has failed. The reader, even if it waits for the browser to fetch more, is to see the end: unless
+// it has, and the stream goes on over another connection.
+func (f *feed) fail(err error) {
 	f.s.mu.Lock()
 	defer f.s.mu.Unlock()
+	if errors.Is(err, upstream.ErrInterrupted) && !f.stream.Down() {
+		return
+	}
 	f.failed = true
 	f.s.more.Broadcast()
 }
