@@ -38,8 +38,11 @@ func failoverKey(t *testing.T) string {
 	return file
 }
 
+// store is where replicas find Redis.
+type store interface{ url() string }
+
 // startReplicas runs n gateways with the flags on one Redis.
-func startReplicas(t *testing.T, n int, redis *redisServer, flags ...string) []*replica {
+func startReplicas(t *testing.T, n int, redis store, flags ...string) []*replica {
 	t.Helper()
 	ports, err := freePorts(3 * n)
 	if err != nil {

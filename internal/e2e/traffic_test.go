@@ -29,10 +29,14 @@ type traffic struct {
 	cancel    context.CancelFunc
 }
 
-func newTraffic(t *testing.T, s *server, ep endpoint, sessions int) *traffic {
+// newTraffic logs the sessions in, by the mechanisms in turn.
+func newTraffic(t *testing.T, s *server, ep endpoint, sessions int, mechanisms ...string) *traffic {
+	if len(mechanisms) == 0 {
+		mechanisms = []string{"SCRAM-SHA-1", "PLAIN"}
+	}
 	l := &traffic{overtakes: s.overtakes, t: t, pause: 50 * time.Millisecond, sent: make([]atomic.Int64, sessions), got: make([]atomic.Int64, sessions)}
 	l.witness = stubbornClient(t, ep, s.domain, true)
-	l.witness.login("SCRAM-SHA-1", s.account(t), password, "witness")
+	l.witness.login(mechanisms[0], s.account(t), password, "witness")
 	l.witness.send(`<presence xmlns="jabber:client"/>`)
 	var wg sync.WaitGroup
 	turns := make(chan struct{}, 16)
@@ -50,7 +54,7 @@ func newTraffic(t *testing.T, s *server, ep endpoint, sessions int) *traffic {
 		wg.Go(func() {
 			turns <- struct{}{}
 			defer func() { <-turns }()
-			c.login([]string{"SCRAM-SHA-1", "PLAIN"}[i%2], users[i], password, fmt.Sprintf("traffic%d", i))
+			c.login(mechanisms[i%len(mechanisms)], users[i], password, fmt.Sprintf("traffic%d", i))
 		})
 	}
 	wg.Wait()
@@ -74,11 +78,11 @@ func newTraffic(t *testing.T, s *server, ep endpoint, sessions int) *traffic {
 	return l
 }
 
-// stubbornClient repeats requests for a minute, as browsers' libraries do.
+// stubbornClient repeats requests for two minutes, as browsers' libraries do.
 func stubbornClient(t *testing.T, ep endpoint, domain string, acks bool) *client {
 	c := newClient(t, "bosh", ep, domain)
 	b := c.tr.(*boshTransport)
-	b.acks, b.repeat = acks, time.Minute
+	b.acks, b.repeat = acks, 2*time.Minute
 	return c
 }
 

@@ -29,14 +29,6 @@ func TestUpstreamAgainstRealServers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	keyFile, err := ca.withKey()
-	if err != nil {
-		t.Fatal(err)
-	}
-	externalPort, err := freePort()
-	if err != nil {
-		t.Fatal(err)
-	}
 	start := func(f func() (*server, error)) *server {
 		t.Helper()
 		s, err := f()
@@ -56,10 +48,7 @@ func TestUpstreamAgainstRealServers(t *testing.T) {
 	clear13 := start(func() (*server, error) { return startProsody13(false) })
 	tls13 := start(func() (*server, error) { return startProsody13(true) })
 	old := getServer(t, "prosody")
-	ejabberd := start(func() (*server, error) {
-		return runEjabberd(ejabberdVersion{name: "ejabberd-external", domain: "ejabberd.test", listeners: fmt.Sprintf(
-			"  - {port: %d, ip: \"127.0.0.1\", module: ejabberd_c2s, shaper: none, access: c2s, starttls: true, tls_verify: true, cafile: %q}\n", externalPort, ca.file)})
-	})
+	ejabberd, external := externalEjabberd(t)
 	ejabberd24 := start(startEjabberd24)
 
 	users := func(s *server) []string { return []string{s.account(t), s.account(t)} }
@@ -67,7 +56,6 @@ func TestUpstreamAgainstRealServers(t *testing.T) {
 		return upstreamCase{Name: name, Domain: s.domain, Setting: setting, Password: password, Class: class, Mechanism: mechanism, Users: users(s)}
 	}
 	clear := fmt.Sprintf("%s=xmpp://127.0.0.1:%d?tls=none", clear13.domain, clear13.port)
-	external := fmt.Sprintf("%s=xmpp://127.0.0.1:%d?ca=%s&reauth=external&reauth-ca=%s", ejabberd.domain, externalPort, ca.file, keyFile)
 	cases := []upstreamCase{
 		named("prosody13 clear", clear13, clear, "fast", "HT-SHA-256-NONE"),
 		named("prosody13 STARTTLS", tls13, tls13.setting(tls13.domain, ca.file), "fast", "HT-SHA-256-EXPR"),
