@@ -12,15 +12,16 @@ import (
 
 // redisServer is one redis-server that a test can kill and start again on the same port and directory.
 type redisServer struct {
-	dir  string
-	port int
-	aof  bool // keeps what it acknowledged over a restart
-	proc *process
+	dir   string
+	port  int
+	aof   bool // keeps what it acknowledged over a restart
+	flags []string
+	proc  *process
 }
 
 func (r *redisServer) url() string { return fmt.Sprintf("redis://127.0.0.1:%d/0", r.port) }
 
-func startRedis(t *testing.T, persistent bool) *redisServer {
+func startRedis(t *testing.T, persistent bool, flags ...string) *redisServer {
 	t.Helper()
 	if _, err := exec.LookPath("redis-server"); err != nil {
 		missing(t, fmt.Errorf("redis-server: %w", errMissing))
@@ -33,7 +34,7 @@ func startRedis(t *testing.T, persistent bool) *redisServer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &redisServer{dir: dir, port: port, aof: persistent}
+	r := &redisServer{dir: dir, port: port, aof: persistent, flags: flags}
 	r.start(t)
 	t.Cleanup(func() { r.proc.stop() })
 	return r
@@ -45,6 +46,7 @@ func (r *redisServer) start(t *testing.T) {
 	if r.aof {
 		args = append(args[:len(args)-1], "yes", "--appendfsync", "always")
 	}
+	args = append(args, r.flags...)
 	p, err := startProcess("redis", r.dir, nil, "redis-server", args...)
 	if err != nil {
 		t.Fatal(err)
