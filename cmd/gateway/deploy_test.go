@@ -98,13 +98,16 @@ func TestBalancerEnvironment(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	names := regexp.MustCompile(`\$\{(\w+)\}`).FindAllSubmatch(config, -1)
+	names := map[string]bool{}
+	for _, found := range regexp.MustCompile(`\$\{(\w+)\}`).FindAllSubmatch(config, -1) {
+		names[string(found[1])] = true
+	}
 	if len(names) != 7 {
 		t.Errorf("%d variables", len(names))
 	}
-	for _, name := range names {
-		if !bytes.Contains(compose, append([]byte("      "+string(name[1])), ": "...)) {
-			t.Errorf("%s is not set", name[1])
+	for name := range names {
+		if !bytes.Contains(compose, []byte("      "+name+": ")) {
+			t.Errorf("%s is not set", name)
 		}
 	}
 }
