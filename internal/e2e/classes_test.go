@@ -109,7 +109,7 @@ func TestClasses(t *testing.T) {
 
 // TestClassNone: who cannot be taken over is told so by what libraries take as a reason to log in again, and can.
 //
-// Covers: BOSH-142, XBOSH-019.
+// Covers: BOSH-142, XBOSH-019, UP-130.
 func TestClassNone(t *testing.T) {
 	ca, err := testCA()
 	if err != nil {

@@ -15,7 +15,7 @@ import (
 // TestFrozenOwner: a replica that was frozen for longer than its lease wakes, and neither answers for its former sessions, ends
 // one, nor makes worthless by what they are resumed. The same where another process has taken its name meanwhile.
 //
-// Covers: UP-127, UP-094.
+// Covers: UP-127, UP-094, UP-097.
 func TestFrozenOwner(t *testing.T) {
 	s := ownServer(t, func() (*server, error) { return startProsody13(false) })
 	setting := fmt.Sprintf("%s=xmpp://127.0.0.1:%d?tls=none", s.domain, s.port)
