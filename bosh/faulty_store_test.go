@@ -19,6 +19,7 @@ type faultyStore struct {
 	dead    bool                     // it does not answer, and nobody counts for how long
 	away    time.Time                // since when it does not answer; zero: it does
 	holds   map[string]chan struct{} // what waits until a channel is closed
+	waiting map[string]int           // who waits so
 	refusal error                    // of everything that needs a hold
 	claimed func()                   // called after a claim, with mu; nil: nothing
 	stored  []string                 // counters that Persist took
@@ -56,14 +57,25 @@ func (f *faultyStore) held(op string) (release func()) {
 	}
 }
 
+// waitingFor is how many operations wait to be let go.
+func (f *faultyStore) waitingFor(op string) (n int) {
+	f.set(func(f *faultyStore) { n = f.waiting[op] })
+	return n
+}
+
 // fails waits as it is told, and is what an operation fails with then.
 func (f *faultyStore) fails(op string, held bool) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if gate := f.holds[op]; gate != nil {
+		if f.waiting == nil {
+			f.waiting = map[string]int{}
+		}
+		f.waiting[op]++
 		f.mu.Unlock()
 		<-gate
 		f.mu.Lock()
+		f.waiting[op]--
 	}
 	switch {
 	case f.dead, !f.away.IsZero():

@@ -35,6 +35,7 @@ type oneReplica struct {
 	store  *faultyStore
 	counts *failoverTally
 	lines  *connections
+	stop   func() // ends what is handed on to it; nil in bubbles
 }
 
 // resumable is a server with stream management, SASL2 and FAST.
