@@ -192,3 +192,19 @@ func TestFailover_2_ParkedRequestsWaitForTheirRecord(t *testing.T) {
 		t.Errorf("the session is another replica's, and the browser got %d %s", out.status, out.raw)
 	}
 }
+
+// Polls that come too close together are too many, wherever they land.
+//
+// Covers: BOSH-118.
+func TestFailover_7_OveractivityIsThatOfTheSession(t *testing.T) {
+	_, all := onLoopback(t, 2)
+	b := all[0].loginWith(nil, "alice", "ver='1.11' wait='0' hold='0'")
+	moved := b.to(all[1])
+	if out := moved.say("", ""); out.attr("type") == "terminate" {
+		t.Fatalf("the first poll: %s", out.raw)
+	}
+	back := moved.to(all[0])
+	if out := back.say("", ""); out.attr("condition") != policyViolation {
+		t.Errorf("a poll right after one at another replica: %s", out.raw)
+	}
+}
