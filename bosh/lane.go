@@ -34,6 +34,7 @@ type upItem struct {
 	close   closing
 	note    *note
 	csi     csiState
+	past    uint32 // upProceed
 
 	generation int  // upForward: of the session when it was returned
 	late       bool // upForward: stream 0 was resumed since; nothing is reported any more
@@ -113,7 +114,7 @@ func (s *session) perform(item *upItem) {
 		s.tellCSI(item.csi)
 	case upProceed:
 		if f := s.feedOf(0); f != nil {
-			f.stream.Proceed()
+			f.stream.Proceed(item.past)
 		}
 	case upNote:
 		s.h.cfg.Log.LogAttrs(s.h.ctx, item.note.level, item.note.msg, item.note.attrs...)

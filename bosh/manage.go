@@ -162,7 +162,7 @@ func (f *feed) resumed(ev *upstream.Event) {
 			item.late = true
 		}
 	}
-	s.up = append(s.up, upItem{kind: upProceed})
+	s.up = append(s.up, upItem{kind: upProceed, past: ev.Break})
 	f.failed, f.wrote = false, time.Now()
 	s.acks.sent = ev.Told
 	s.noteLocked(slog.LevelInfo, "bosh session resumed in place", "")

@@ -108,6 +108,7 @@ type Event struct {
 	Counted bool             // KindElement: XEP-0198 counts it. Managed streams only
 	H       uint32           // KindAcked, KindResumed
 	Told    uint32           // KindResumed
+	Break   uint32           // KindResumed: what Proceed is told
 
 	// KindEnabled
 	Acks  bool  // the server acknowledges: without, acks mean "written" and KindAcked never comes

@@ -49,6 +49,7 @@ type managed struct {
 	bare    string // whom the server says the browser is
 	agent   Agent
 	gap     bool      // the connection broke; until Proceed nothing is sent
+	breaks  uint32    // counts the connections that Recv has given up
 	down    bool      // and no other has taken its place yet
 	leaving bool      // Close was called meanwhile
 	asked   time.Time // when the oldest <r/> without answer was made; zero for none
@@ -397,12 +398,13 @@ func (s *Stream) broke(l *link) bool {
 	return true
 }
 
-// Proceed lets Send write again after KindResumed. The owner calls it when nothing that was meant for the broken
-// connection can come any more.
-func (s *Stream) Proceed() {
+// Proceed lets Send write again after KindResumed with that Break. The owner calls it when nothing that was meant for the
+// broken connection can come any more. If the next one has broken too by then, its KindResumed has to be waited for: what
+// the owner sends before is counted for the one in between.
+func (s *Stream) Proceed(past uint32) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.m != nil {
+	if s.m != nil && s.m.breaks == past {
 		s.m.gap = false
 	}
 }

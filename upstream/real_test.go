@@ -259,10 +259,11 @@ func realTakeover(t *testing.T, k realServer, mechanism string) {
 	x.has(25)
 	second.breakAll()
 	b.say(here, 25, 30)
-	if ev := r.until(KindResumed); ev.H != 20 {
+	ev := r.until(KindResumed)
+	if ev.H != 20 {
 		t.Errorf("%+v", ev)
 	}
-	s.Proceed()
+	s.Proceed(ev.Break)
 	if got := r.numbered(5); !slices.Equal(got, upTo(25, 30)) {
 		t.Error(got)
 	}

@@ -26,7 +26,7 @@ func (s *Stream) revive(cause error) (ev Event, err error, ok bool) {
 	case conditionOf(cause) != "" && !errors.Is(cause, errExpired) && !errors.Is(cause, errNoAnswer):
 		return Event{}, cause, false // a fault in what the server sent
 	}
-	r, probe, alive := s.interrupt()
+	r, past, probe, alive := s.interrupt()
 	if !alive {
 		return Event{}, cause, false
 	}
@@ -45,24 +45,26 @@ func (s *Stream) revive(cause error) (ev Event, err error, ok bool) {
 		return Event{}, cause, false
 	}
 	s.probed()
-	return Event{Kind: KindResumed, H: l.H, Told: l.Told}, nil, true
+	return Event{Kind: KindResumed, H: l.H, Told: l.Told, Break: past}, nil, true
 }
 
 // interrupt stops writing and gives up the broken connection. alive is false if the stream has been closed or is not
 // resumable.
-func (s *Stream) interrupt() (r *resumption, probe, alive bool) {
+func (s *Stream) interrupt() (r *resumption, past uint32, probe, alive bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	st, cred, owner := s.stateLocked()
 	if st == nil || s.closed {
-		return nil, false, false
+		return nil, 0, false, false
 	}
 	s.m.gap, s.m.down = true, true
+	s.m.breaks++
+	past = s.m.breaks
 	s.link.cut()
 	o := s.client
 	o.Owner, o.From, o.Lang = owner, s.m.bare, s.out.Lang
 	id := identity{bare: s.m.bare, agent: s.m.agent.ID, cred: cred}
-	return &resumption{dom: s.dom, st: st, o: o, id: id}, s.m.probe, true
+	return &resumption{dom: s.dom, st: st, o: o, id: id}, past, s.m.probe, true
 }
 
 const (

@@ -56,7 +56,7 @@ func TestBrokenConnectionIsReplaced(t *testing.T) {
 			if err := c.Ack(4); err != nil {
 				t.Error(err)
 			}
-			c.Proceed()
+			c.Proceed(ev.Break)
 			if err := c.Send(c.AppendAckRequest(c.admit(chatTo("romeo")).Bytes)); err != nil {
 				t.Fatal(err)
 			}
@@ -70,6 +70,28 @@ func TestBrokenConnectionIsReplaced(t *testing.T) {
 				t.Error("the session was not ended")
 			}
 		})
+	}
+}
+
+// The connection that took the place of a broken one breaks before its owner has got round to Proceed: what that lets
+// through was meant for it, and must not be written to the third one.
+func TestBrokenTwice(t *testing.T) {
+	srv := xmpptest.Start(t, modern())
+	c := resumable(t, managedDialer(t, Config{}, srv.Setting("")), newSession())
+	srv.Session(juliet).Cut()
+	first := c.next()
+	srv.Session(juliet).Cut()
+	second := c.next()
+	if first.Kind != KindResumed || second.Kind != KindResumed {
+		t.Fatalf("%+v, %+v", first, second)
+	}
+	c.Proceed(first.Break)
+	if err := c.Send([]byte("<message/>")); !errors.Is(err, ErrInterrupted) {
+		t.Errorf("after the first Proceed: %v", err)
+	}
+	c.Proceed(second.Break)
+	if err := c.Send([]byte("<message/>")); err != nil {
+		t.Errorf("after the second: %v", err)
 	}
 }
 
