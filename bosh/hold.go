@@ -107,10 +107,10 @@ func (m *machine) gapPatience() time.Duration {
 }
 
 // gapLimit is how long a gap may last at least. Nobody is told of it in such a session, so the browser only repeats the
-// missing request once it has given its connection up.
+// missing request once it has given its connection up: libraries do that a tenth of wait, or some seconds, after wait.
 func (m *machine) gapLimit() time.Duration {
 	if m.sm.resumable {
-		return m.set.wait + m.config.stuckWait
+		return m.set.wait*5/4 + m.config.stuckWait
 	}
 	return 0
 }
