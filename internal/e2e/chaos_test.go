@@ -25,9 +25,9 @@ var chaosCases = []chaosCase{
 	{"prosody13 STARTTLS", func() (*server, error) { return startProsody13(true) }, true},
 }
 
-// chaosLong joins them in `make chaos`. On a busy machine a takeover in some hundreds there has sent one stanza twice and lost
-// another: ejabberd goes on handling what its former connection has sent after it has said how far it is (failover-design 7.2),
-// and the pause before <resume/> that makes up for it has not always been long enough (docs/operations.md).
+// chaosLong joins them in `make chaos`. In one of several runs one stanza was doubled and one lost there: ejabberd goes on
+// handling what its former connection has sent after it has said how far it is (failover-design 7.2), and the pause before
+// <resume/> may be too short; that is not proven (docs/operations.md).
 var chaosLong = chaosCase{"ejabberd24 STARTTLS", startEjabberd24, true}
 
 // TestChaos: replicas are killed, frozen and restarted under load, and no BOSH session and no stanza is lost, doubled or
