@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"encoding/base64"
 	"encoding/xml"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -28,8 +29,9 @@ type rawClient struct {
 	conn    *rawConn
 	sent    []string // not acknowledged yet; the first one is number acked+1
 	acked   uint32
-	handled uint32 // stanzas received
-	numbers []int64
+	handled uint32    // stanzas received
+	inbox   numbering // what was sent to it
+	peer    *rawClient
 	readers sync.WaitGroup
 }
 
@@ -169,10 +171,14 @@ func (r *rawClient) takeLocked(c *rawConn, n *node) {
 		r.handled++
 		if body := n.kid("body"); body != nil {
 			number, err := strconv.ParseInt(body.Text, 10, 64)
-			if err != nil {
-				r.t.Errorf("got %v", n)
+			if n.attr("type") == "error" {
+				err = errors.Join(err, r.peer.inbox.comesBack(number))
+			} else if err == nil {
+				_, err = r.inbox.arrives(number)
 			}
-			r.numbers = append(r.numbers, number)
+			if err != nil {
+				r.t.Errorf("got %v: %v", n, err)
+			}
 		}
 	}
 }

@@ -22,9 +22,8 @@ type traffic struct {
 	witness   *client
 	received  atomic.Int64
 	sent      []atomic.Int64
-	got       []atomic.Int64
-	displaced atomic.Int64 // messages that arrived behind later ones
-	overtakes bool         // of server
+	toward    []numbering // what was sent to each client
+	overtakes bool        // of server
 	readers   sync.WaitGroup
 	cancel    context.CancelFunc
 }
@@ -34,7 +33,7 @@ func newTraffic(t *testing.T, s *server, ep endpoint, sessions int, mechanisms .
 	if len(mechanisms) == 0 {
 		mechanisms = []string{"SCRAM-SHA-1", "PLAIN"}
 	}
-	l := &traffic{overtakes: s.overtakes, t: t, pause: 50 * time.Millisecond, sent: make([]atomic.Int64, sessions), got: make([]atomic.Int64, sessions)}
+	l := &traffic{overtakes: s.overtakes, t: t, pause: 50 * time.Millisecond, sent: make([]atomic.Int64, sessions), toward: make([]numbering, sessions)}
 	l.witness = stubbornClient(t, ep, s.domain, true)
 	l.witness.login(mechanisms[0], s.account(t), password, "witness")
 	l.witness.send(`<presence xmlns="jabber:client"/>`)
@@ -110,8 +109,7 @@ func (l *traffic) talk(ctx context.Context) {
 
 // read takes what one client gets and checks every number.
 func (l *traffic) read(ctx context.Context, i int) {
-	late := map[int64]bool{} // later ones have arrived already
-	for next := int64(0); ; {
+	for {
 		n, err := l.clients[i].in.take(ctx, "a message", func(n *node) bool { return n.is(nsClient, "message") && n.kid("body") != nil })
 		if err != nil {
 			if ctx.Err() == nil {
@@ -119,26 +117,22 @@ func (l *traffic) read(ctx context.Context, i int) {
 			}
 			return
 		}
-		got, err := strconv.ParseInt(n.kid("body").Text, 10, 64)
-		switch {
-		case err != nil:
+		number, err := strconv.ParseInt(n.kid("body").Text, 10, 64)
+		if err != nil {
 			l.t.Errorf("client %d got %q", i, n.kid("body").Text)
-		case got < next && !late[got]:
-			l.t.Errorf("client %d got %d twice", i, got)
-		case got < next:
-			delete(late, got)
-		default:
-			if got > next && !l.overtakes {
-				l.t.Errorf("client %d got %d, want %d", i, got, next)
+			continue
+		}
+		if n.attr("type") == "error" {
+			if err := l.toward[i^1].comesBack(number); err != nil || !l.overtakes {
+				l.t.Errorf("client %d got %d back: %v %v", i, number, n.kid("error"), err)
 			}
-			for ; next < got; next++ {
-				late[next] = true
-				l.displaced.Add(1)
-			}
-			next++
+			continue
+		}
+		ordered, err := l.toward[i].arrives(number)
+		if err != nil || !ordered && !l.overtakes {
+			l.t.Errorf("client %d got %d out of order: %v", i, number, err)
 		}
 		l.received.Add(1)
-		l.got[i].Add(1)
 	}
 }
 
@@ -147,23 +141,22 @@ func (l *traffic) settle() {
 	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
 	defer cancel()
 	err := until(ctx, "arrival of every message", nil, func() bool {
-		for i := range l.got {
-			if l.got[i].Load() < l.sent[i^1].Load() {
+		for i := range l.toward {
+			if !l.toward[i].settled(l.sent[i^1].Load()) {
 				return false
 			}
 		}
 		return true
 	})
 	if err != nil {
-		for i := range l.got {
-			if got, want := l.got[i].Load(), l.sent[i^1].Load(); got != want {
-				l.t.Errorf("client %d got %d of %d", i, got, want)
-			}
-		}
+		l.t.Error(err)
 	}
 	l.cancel()
 	l.readers.Wait()
 	for i, c := range l.clients {
+		if err := l.toward[i].verify(l.sent[i^1].Load()); err != nil {
+			l.t.Errorf("client %d: %v", i, err)
+		}
 		if c.in.overNow() != nil {
 			l.t.Errorf("session %d ended: %v", i, c.in.overNow())
 		}
@@ -175,6 +168,15 @@ func (l *traffic) settle() {
 	if n := l.witness.in.find(func(n *node) bool { return n.is(nsClient, "presence") && n.attr("from") != l.witness.jid }); n != nil {
 		l.t.Errorf("the witness saw %v", n)
 	}
+}
+
+// irregular counts the messages that were overtaken and those that came back to their sender.
+func (l *traffic) irregular() (overtaken, returned int64) {
+	for i := range l.toward {
+		_, o, r := l.toward[i].counts()
+		overtaken, returned = overtaken+o, returned+r
+	}
+	return overtaken, returned
 }
 
 func (l *traffic) repeats() (n int64) {

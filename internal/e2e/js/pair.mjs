@@ -27,11 +27,15 @@ const jids = await page.evaluate(async ({ url, users, password, witness }) => {
   const { Strophe, $msg, $pres } = globalThis.strophe ?? globalThis;
   const login = (jid) => new Promise((done, failed) => {
     const c = new Strophe.Connection(url);
-    const s = { c, jid, sent: 0, got: new Set(), next: 0, doubled: 0, overtaken: 0, ended: [] };
+    const s = { c, jid, sent: 0, got: new Set(), next: 0, doubled: 0, overtaken: 0, returned: 0, ended: [] };
     c.connect(jid, password, (status, why) => {
       if (status === Strophe.Status.CONNECTED) {
         s.jid = c.jid;
         c.addHandler((m) => {
+          if (m.getAttribute('type') === 'error') {
+            s.returned++;
+            return true;
+          }
           const n = Number(m.getElementsByTagName('body')[0].textContent);
           if (s.got.has(n)) s.doubled++;
           s.got.add(n);
@@ -60,10 +64,10 @@ lines.on('line', async () => {
   const outcome = await page.evaluate(async () => {
     globalThis.timers.forEach(clearInterval);
     const { pair } = globalThis;
-    const complete = () => pair.every((s, i) => s.got.size >= pair[1 - i].sent || s.ended.length > 0);
+    const complete = () => pair.every((s, i) => s.got.size + pair[1 - i].returned >= pair[1 - i].sent || s.ended.length > 0);
     for (let n = 0; n < 600 && !complete(); n++) await new Promise((done) => setTimeout(done, 100));
     return pair.map((s, i) => ({
-      sent: pair[1 - i].sent, got: s.got.size, doubled: s.doubled, overtaken: s.overtaken, ended: s.ended.join(', '),
+      sent: pair[1 - i].sent, got: s.got.size, returned: pair[1 - i].returned, doubled: s.doubled, overtaken: s.overtaken, ended: s.ended.join(', '),
     }));
   });
   console.log(JSON.stringify(outcome));
