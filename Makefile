@@ -54,7 +54,8 @@ soak:
 
 CHAOS_ROUNDS ?= 1
 chaos: web/dist/index.html
-	E2E_CHAOS_SECONDS=60 E2E_CHAOS_ROUNDS=$(CHAOS_ROUNDS) go test -tags e2e -count 1 -timeout 0 -v -run '^(TestChaos|TestStoreAway)$$' ./internal/e2e
+	E2E_CHAOS_SECONDS=60 E2E_CHAOS_ROUNDS=$(CHAOS_ROUNDS) E2E_CLASSES_KILLS=20 \
+		go test -tags e2e -count 1 -timeout 0 -v -run '^(TestChaos|TestClasses|TestStoreAway)$$' ./internal/e2e
 
 lint:
 	@.ci/test tools lint
