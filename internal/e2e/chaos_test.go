@@ -35,7 +35,7 @@ func TestChaos(t *testing.T) {
 		for _, c := range chaosCases {
 			name := c.name
 			if rounds > 1 {
-				name = fmt.Sprintf("round %d, %s", round+1, c.name)
+				name = fmt.Sprintf("round %d %s", round+1, c.name)
 			}
 			t.Run(name, func(t *testing.T) { runChaos(t, name, c, time.Duration(seconds)*time.Second) })
 		}
