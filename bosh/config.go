@@ -170,8 +170,9 @@ const (
 	stuckWait     = 10 * time.Second // a request that a slow server delays is given up by then (BOSH-017)
 	grace         = 30 * time.Second // BOSH-123
 	ackTimeout    = 5 * time.Second
-	responseBytes = 256 << 10 // BOSH-079; one element may be larger
-	responseMax   = 400       // elements
+	lastWords     = 30 * time.Second // as long as a write to the server may take
+	responseBytes = 256 << 10        // BOSH-079; one element may be larger
+	responseMax   = 400              // elements
 )
 
 // machineConfig is what sessions work by.
@@ -179,7 +180,7 @@ func (c *Config) machineConfig() *machineConfig {
 	return &machineConfig{
 		wait: c.Wait, inactivity: c.Inactivity, polling: c.Polling, maxpause: c.MaxPause,
 		hold: c.Hold, acks: true, keys: c.Keys, managed: c.Replica != nil,
-		featuresWait: featuresWait, gapWait: gapWait, stuckWait: stuckWait, grace: grace, ackTimeout: ackTimeout,
+		featuresWait: featuresWait, gapWait: gapWait, stuckWait: stuckWait, grace: grace, ackTimeout: ackTimeout, lastWords: lastWords,
 		queueBytes: c.QueueBytes, responseBytes: responseBytes, responseMax: responseMax,
 	}
 }

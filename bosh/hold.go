@@ -179,7 +179,7 @@ func (m *machine) deadline() (at time.Duration, ok bool) {
 	case lifeOver:
 		return m.forgetAt, true
 	case lifeClosing:
-		earlier(m.closingAt + m.config.ackTimeout)
+		earlier(m.closesBy())
 	case lifeLive, lifeDying:
 	}
 	for rid := m.win.answered + 1; rid <= m.win.highest; rid++ {

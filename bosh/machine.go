@@ -15,6 +15,7 @@ type machineConfig struct {
 	stuckWait     time.Duration // beyond its wait a request that the server delays gets 503 at the latest after that time
 	grace         time.Duration // a session that has ended repeats its last answer that long (BOSH-123)
 	ackTimeout    time.Duration // how long a terminate waits for the server's <a/>
+	lastWords     time.Duration // and before that, for what came with it to be written
 	queueBytes    int           // waiting per direction
 	responseBytes int           // of one response; at least one element is sent
 	responseMax   int           // elements of one response
@@ -243,6 +244,9 @@ func (m *machine) forwarded(now time.Time, rid uint64, stanzas int) effects {
 	if s := m.win.at(rid); s != nil && s.stage == stageSent {
 		s.stage, s.counted = stageWritten, stanzas
 		m.wrote()
+		if m.life == lifeClosing {
+			m.closingAt = m.now
+		}
 	}
 	return m.finish()
 }

@@ -45,7 +45,7 @@ func testConfig() machineConfig {
 		wait: 60 * time.Second, inactivity: 30 * time.Second, polling: 5 * time.Second, maxpause: 120 * time.Second, hold: 2,
 		acks: true, keys: true,
 		featuresWait: 5 * time.Second, gapWait: 3 * time.Second, stuckWait: 10 * time.Second, grace: 30 * time.Second,
-		ackTimeout: 5 * time.Second, queueBytes: 64 << 10, responseBytes: 8 << 10, responseMax: 50,
+		ackTimeout: 5 * time.Second, lastWords: 30 * time.Second, queueBytes: 64 << 10, responseBytes: 8 << 10, responseMax: 50,
 	}
 }
 

@@ -186,7 +186,7 @@ func planFor(seed uint64, profile string) simPlan {
 		wait: 60 * time.Second, inactivity: pick[time.Duration](r, 30, 60, 120) * time.Second, polling: 5 * time.Second,
 		maxpause: pick[time.Duration](r, 0, 120, 300, 300) * time.Second, hold: pick(r, 1, 2, 2, 3), acks: r.IntN(4) > 0, keys: r.IntN(4) > 0,
 		managed: r.IntN(2) == 0, featuresWait: pick[time.Duration](r, 1, 5) * time.Second, gapWait: 3 * time.Second, stuckWait: 10 * time.Second,
-		grace: 30 * time.Second, ackTimeout: 5 * time.Second, queueBytes: 64 << 10, responseBytes: pick(r, 1<<10, 8<<10, 32<<10),
+		grace: 30 * time.Second, ackTimeout: 5 * time.Second, lastWords: 30 * time.Second, queueBytes: 64 << 10, responseBytes: pick(r, 1<<10, 8<<10, 32<<10),
 		responseMax: pick(r, 3, 20, 100),
 	}
 	p.offered = pick(r, 0, 0, 0, 3)

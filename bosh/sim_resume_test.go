@@ -27,6 +27,7 @@ func (s *simStream) resumes(c *simConn, h uint32) {
 		if w.plan.lateHandling {
 			old.lingers = w.clock + 5*time.Millisecond
 		}
+		s.held = nil // what it has not even read by now is beyond any pause (12)
 	}
 	s.conn = c
 	w.trace.add(w.clock, "server", "resumed by %s: h=%d, has handled %d", c.session.host.name, h, s.handled)

@@ -90,7 +90,16 @@ func (m *machine) abandon(i int, l *link) {
 // isClosed: what the browser said before it terminated is with the server, or will never be.
 func (m *machine) isClosed() bool {
 	s := m.win.at(m.closing)
-	return s == nil || m.releasable(s) || m.now >= m.closingAt+m.config.ackTimeout
+	return s == nil || m.releasable(s) || m.now >= m.closesBy()
+}
+
+// closesBy is when a terminate request is answered in any case: some time after the last of what the browser said was
+// written, or was to be written to a server that takes nothing.
+func (m *machine) closesBy() time.Duration {
+	if m.closing > m.win.written {
+		return m.closingAt + m.config.lastWords
+	}
+	return m.closingAt + m.config.ackTimeout
 }
 
 // conclude answers a terminate request: the oldest open request gets it, the others an empty body (AMB-10).

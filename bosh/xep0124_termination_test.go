@@ -49,6 +49,44 @@ func TestXEP0124_13_TerminateWaitsForTheServersAckButNotForEver(t *testing.T) {
 	p.closed("0 clean")
 }
 
+// What was said before goes out first, also one by one after a takeover, and to a server that takes nothing for a while.
+//
+// Covers: BOSH-119.
+func TestXEP0124_13_TerminateWaitsForAServerThatTakesNothing(t *testing.T) {
+	begin := func(t *testing.T) (p *probe, x, y exchange) {
+		p = managedProbe(t)
+		p.deliver(0, "<m/>") // 1002
+		p = p.takeOver()
+		x = p.send(1003, stanzas("<one/>"))
+		p.slow = true
+		p.resume(1)
+		y = p.send(1004, terminating, stanzas("<two/>"))
+		p.sent("1003: skip 1 <one/>")
+		return p, x, y
+	}
+	t.Run("that ends", func(t *testing.T) {
+		p, x, y := begin(t)
+		p.pass(29 * time.Second)
+		p.closed("")
+		p.wrote(p.forwards[len(p.forwards)-1])
+		p.sent("1003: skip 1 <one/>; 1004: <two/>")
+		p.pass(29 * time.Second)
+		p.wrote(p.forwards[len(p.forwards)-1])
+		p.pass(4900 * time.Millisecond)
+		p.closed("")
+		p.acked(2)
+		p.expect(x, "empty")
+		p.expect(y, "terminate")
+		p.closed("0 clean")
+	})
+	t.Run("that does not", func(t *testing.T) {
+		p, x, _ := begin(t)
+		p.pass(30 * time.Second)
+		p.expect(x, "terminate")
+		p.closed("0 clean")
+	})
+}
+
 // Covers: BOSH-121.
 func TestXEP0124_13_EarlyTerminateWaits(t *testing.T) {
 	p := newProbe(t, testConfig()).login()
