@@ -340,6 +340,31 @@ func (r *rig) login(user, resource string, changes ...string) *browser {
 	return b
 }
 
+// meet opens a stream to a Manual server, which has read its header and not answered yet.
+func (r *rig) meet() (*browser, *xmpptest.Conn) {
+	r.t.Helper()
+	b := r.connect()
+	b.say(openElement)
+	c := r.xmpp.Next()
+	c.ExpectHeader()
+	return b, c
+}
+
+// succeed logs in at a Manual server, up to <success/>; the server sends what follows in the same write.
+func (r *rig) succeed(behind string) (*browser, *xmpptest.Conn) {
+	r.t.Helper()
+	b, c := r.meet()
+	c.SendHeader("")
+	c.SendFeatures(c.Mechanisms())
+	b.expect("<open ")
+	b.expect("<stream:features")
+	b.auth("alice", "secret")
+	c.Expect("auth")
+	c.Send("<success xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>" + behind)
+	b.expect("<success")
+	return b, c
+}
+
 // enable negotiates resumption (xmpptest.Options.Resumable).
 func (b *browser) enable() {
 	b.t.Helper()

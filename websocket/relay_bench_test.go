@@ -29,27 +29,11 @@ var stanza = `<message xmlns="jabber:client" to="juliet@example.org/balcony" id=
 // echoServer is an XMPP server that costs nearly nothing: it logs in whoever comes, and then returns every byte.
 func echoServer(tb testing.TB) (addr string) {
 	tb.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		tb.Fatal(err)
-	}
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		for {
-			c, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			wg.Go(func() {
-				defer func() { _ = c.Close() }()
-				if echoLogin(c, c) == nil {
-					_, _ = io.Copy(c, c)
-				}
-			})
+	return tcpServe(tb, func(c net.Conn) {
+		if echoLogin(c, c) == nil {
+			_, _ = io.Copy(c, c)
 		}
 	})
-	tb.Cleanup(func() { _ = ln.Close(); wg.Wait() })
-	return ln.Addr().String()
 }
 
 func echoLogin(in io.Reader, out io.Writer) error {
@@ -247,7 +231,9 @@ func tcpRelay(b *testing.B) string {
 	})
 }
 
+// tcpServe serves each connection until the test ends.
 func tcpServe(b testing.TB, serve func(net.Conn)) string {
+	b.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		b.Fatal(err)

@@ -271,10 +271,7 @@ func TestRFC6120_4_9_3_19_Redirect(t *testing.T) {
 	r := newRig(t, setup{xmpp: xmpptest.Options{Manual: true}})
 	redirect := "<stream:error><see-other-host xmlns='urn:ietf:params:xml:ns:xmpp-streams'>" + spare.Addr + "</see-other-host></stream:error></stream:stream>"
 	// Before the browser knows the server it does not notice.
-	b := r.connect()
-	b.say(openElement)
-	c := r.xmpp.Next()
-	c.ExpectHeader()
+	b, c := r.meet()
 	c.SendHeader("")
 	c.Send(redirect)
 	b.expect("<open ")
@@ -282,18 +279,7 @@ func TestRFC6120_4_9_3_19_Redirect(t *testing.T) {
 	b.authenticate("alice")
 	b.bind("web")
 	// Once it has logged in it has to begin again, without being told where.
-	b = r.connect()
-	b.say(openElement)
-	c = r.xmpp.Next()
-	c.ExpectHeader()
-	c.SendHeader("")
-	c.SendFeatures(c.Mechanisms())
-	b.expect("<open ")
-	b.expect("<stream:features")
-	b.auth("alice", "secret")
-	c.Expect("auth")
-	c.Send("<success xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>")
-	b.expect("<success")
+	b, c = r.succeed("")
 	b.say(openElement)
 	b.expect("<open ")
 	c.ExpectHeader()
@@ -387,9 +373,7 @@ func TestShutdownGivesUp(t *testing.T) {
 
 func TestShutdownWhileDialling(t *testing.T) {
 	r := newRig(t, setup{xmpp: xmpptest.Options{Manual: true}, upstream: upstream.Config{ConnectTimeout: time.Minute}})
-	b := r.connect()
-	b.say(openElement)
-	r.xmpp.Next().ExpectHeader() // and no answer
+	b, _ := r.meet() // and no answer
 	down := make(chan error, 1)
 	go func() { down <- r.handler.Shutdown(context.Background()) }()
 	b.expect("<open ")

@@ -169,10 +169,7 @@ func TestRFC7395_3_3_3_OneMessageEach(t *testing.T) {
 // Covers: WS-015, WS-018.
 func TestRFC7395_3_3_3_Declarations(t *testing.T) {
 	r := newRig(t, setup{xmpp: xmpptest.Options{Manual: true}})
-	b := r.connect()
-	b.say(openElement)
-	c := r.xmpp.Next()
-	c.ExpectHeader()
+	b, c := r.meet()
 	c.SendHeader("xmlns:ack='http://www.xmpp.org/extensions/xep-0198.html#ns' xml:lang='en'")
 	c.SendFeatures("<ack:ack/>" + c.Mechanisms()) // as jabberd2 does
 	b.expect("<open ")
@@ -194,10 +191,7 @@ func TestRFC7395_3_3_3_Declarations(t *testing.T) {
 // Covers: WS-018.
 func TestRFC7395_3_3_3_ForeignPrefix(t *testing.T) {
 	r := newRig(t, setup{xmpp: xmpptest.Options{Manual: true}})
-	b := r.connect()
-	b.say(openElement)
-	c := r.xmpp.Next()
-	c.ExpectHeader()
+	b, c := r.meet()
 	c.Send("<s:stream xmlns='jabber:client' xmlns:s='http://etherx.jabber.org/streams' id='1' from='example.org' version='1.0'>" +
 		"<s:features><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></s:features>")
 	b.expect("<open ")

@@ -235,9 +235,7 @@ func TestXEP0198_ResumePasses(t *testing.T) {
 		if c.Secure() != nil || c.Authenticate() != nil {
 			return
 		}
-		c.ExpectHeader()
-		c.SendHeader("")
-		c.SendFeatures("<bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/><sm xmlns='urn:xmpp:sm:3'/>")
+		c.Greet("<bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/><sm xmlns='urn:xmpp:sm:3'/>")
 		if n := c.Expect("resume"); n.Attr("previd") != "x" || n.Attr("h") != "7" {
 			c.Send("<failed xmlns='urn:xmpp:sm:3'><item-not-found xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></failed>")
 			return

@@ -83,10 +83,7 @@ func TestRFC7395_3_4_OpenResponse(t *testing.T) {
 	r := newRig(t, setup{xmpp: xmpptest.Options{Manual: true}})
 	ids := map[string]bool{}
 	for range 20 {
-		b := r.connect()
-		b.say(openElement)
-		c := r.xmpp.Next()
-		c.ExpectHeader()
+		b, c := r.meet()
 		c.SendHeader("xml:lang='fr'")
 		c.SendFeatures(c.Mechanisms())
 		a := attributes(t, b.expect(`<open xmlns="urn:ietf:params:xml:ns:xmpp-framing" `))
@@ -102,9 +99,7 @@ func TestRFC7395_3_4_OpenResponse(t *testing.T) {
 	b := r.connect()
 	b.say(`<open xmlns="urn:ietf:params:xml:ns:xmpp-framing" to="example.org" from="a&amp;&quot;'@example.org" version="1.0"/>`)
 	c := r.xmpp.Next()
-	c.ExpectHeader()
-	c.SendHeader("")
-	c.SendFeatures(c.Mechanisms())
+	c.Greet(c.Mechanisms())
 	if a := attributes(t, b.expect("<open ")); a["to"] != `a&"'@example.org` || a["lang"] == "" {
 		t.Errorf("open: %v", a)
 	}
@@ -206,10 +201,7 @@ func TestRFC6120_4_7_5_Version(t *testing.T) {
 // Covers: WS-030.
 func TestRFC7395_3_4_Features(t *testing.T) {
 	r := newRig(t, setup{xmpp: xmpptest.Options{Manual: true}})
-	b := r.connect()
-	b.say(openElement)
-	c := r.xmpp.Next()
-	c.ExpectHeader()
+	b, c := r.meet()
 	c.SendHeader("")
 	c.SendFeatures("<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>" +
 		"<compression xmlns='http://jabber.org/features/compress'><method>zlib</method></compression>" + c.Mechanisms() + "<ver xmlns='urn:xmpp:features:rosterver'/>")
@@ -250,10 +242,7 @@ func TestRFC7395_3_5_Unreachable(t *testing.T) {
 // Covers: WS-031, WS-032.
 func TestRFC7395_3_5_ServerRefuses(t *testing.T) {
 	r := newRig(t, setup{xmpp: xmpptest.Options{Manual: true}})
-	b := r.connect()
-	b.say(openElement)
-	c := r.xmpp.Next()
-	c.ExpectHeader()
+	b, c := r.meet()
 	c.SendHeader("")
 	c.StreamError("policy-violation")
 	b.expect("<open ")
@@ -321,26 +310,13 @@ func TestRFC7395_3_7_RestartElsewhere(t *testing.T) {
 // Covers: WS-035.
 func TestRFC7395_3_7_QuietUntilReopened(t *testing.T) {
 	r := newRig(t, setup{xmpp: xmpptest.Options{Manual: true}})
-	b := r.connect()
-	b.say(openElement)
-	c := r.xmpp.Next()
-	c.ExpectHeader()
-	c.SendHeader("")
-	c.SendFeatures(c.Mechanisms())
-	b.expect("<open ")
-	b.expect("<stream:features")
-	b.auth("alice", "secret")
-	c.Expect("auth")
 	// A server in a hurry, in one write: something that belongs to the old stream, too early as it is.
-	c.Send("<success xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/><message id='early'/>")
-	b.expect("<success")
+	b, c := r.succeed("<message id='early'/>")
 	b.expectSilence(50 * time.Millisecond)
 	b.say(openElement)
 	b.expect("<open ")
 	b.expect("id='early'")
-	c.ExpectHeader()
-	c.SendHeader("")
-	c.SendFeatures("<bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/>")
+	c.Greet("<bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/>")
 	b.expect("<stream:features")
 }
 
@@ -356,18 +332,7 @@ func TestRFC7395_3_7_LeftInsteadOfReopened(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r := newRig(t, setup{xmpp: xmpptest.Options{Manual: true}})
-			b := r.connect()
-			b.say(openElement)
-			c := r.xmpp.Next()
-			c.ExpectHeader()
-			c.SendHeader("")
-			c.SendFeatures(c.Mechanisms())
-			b.expect("<open ")
-			b.expect("<stream:features")
-			b.auth("alice", "secret")
-			c.Expect("auth")
-			c.Send("<success xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/><message id='early'/>")
-			b.expect("<success")
+			b, c := r.succeed("<message id='early'/>")
 			leave(b)
 			c.ExpectEnd()
 			c.Cut()
@@ -382,10 +347,7 @@ func TestRFC7395_3_7_LeftInsteadOfReopened(t *testing.T) {
 // Covers: WS-036.
 func TestXEP0388_NoRestart(t *testing.T) {
 	r := newRig(t, setup{xmpp: xmpptest.Options{Manual: true}})
-	b := r.connect()
-	b.say(openElement)
-	c := r.xmpp.Next()
-	c.ExpectHeader()
+	b, c := r.meet()
 	c.SendHeader("")
 	offer := "<authentication xmlns='urn:xmpp:sasl:2'><mechanism>PLAIN</mechanism></authentication>"
 	c.SendFeatures(offer)

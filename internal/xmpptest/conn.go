@@ -401,6 +401,15 @@ func (c *Conn) ExpectHeader() Node {
 	return n
 }
 
+// Greet expects the client's header and answers it with ours and features, whose children are given as raw XML.
+func (c *Conn) Greet(features string) Node {
+	c.srv.tb.Helper()
+	h := c.ExpectHeader()
+	c.SendHeader("")
+	c.SendFeatures(features)
+	return h
+}
+
 // Expect reads the next element and fails the test if its local name is another.
 func (c *Conn) Expect(local string) Node {
 	c.srv.tb.Helper()
