@@ -130,7 +130,7 @@ func TestSplitRedirect(t *testing.T) {
 func TestRedirectAfterFeatures(t *testing.T) {
 	last := xmpptest.Start(t, xmpptest.Options{})
 	first := xmpptest.Start(t, xmpptest.Options{Handler: func(c *xmpptest.Conn) {
-		greet(c, c.Mechanisms())
+		c.Greet(c.Mechanisms())
 		c.Send(seeOther(last.Addr))
 		c.ExpectEnd()
 	}})
@@ -172,7 +172,7 @@ func TestRedirectThatTheBrowserWouldNotice(t *testing.T) {
 		begun bool
 	}{"other features": {other.Addr, false}, "login begun": {same.Addr, true}, "unreachable": {"127.0.0.1:1", false}} {
 		srv := xmpptest.Start(t, xmpptest.Options{Handler: func(x *xmpptest.Conn) {
-			greet(x, x.Mechanisms())
+			x.Greet(x.Mechanisms())
 			if c.begun {
 				x.Expect("auth")
 			}

@@ -176,7 +176,7 @@ func TestTargetsAreTriedInOrder(t *testing.T) {
 	good := xmpptest.Start(t, xmpptest.Options{})
 	mute := xmpptest.Start(t, xmpptest.Options{Handler: func(c *xmpptest.Conn) { _, _ = c.ReadHeader() }})
 	away := xmpptest.Start(t, xmpptest.Options{Handler: func(c *xmpptest.Conn) {
-		greet(c, "")
+		c.Greet("")
 		c.StreamError("system-shutdown")
 	}})
 	busy := xmpptest.Start(t, xmpptest.Options{Handler: func(c *xmpptest.Conn) {

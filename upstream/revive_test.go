@@ -79,12 +79,9 @@ func TestBrokenTwice(t *testing.T) {
 	srv := xmpptest.Start(t, modern())
 	c := resumable(t, managedDialer(t, Config{}, srv.Setting("")), newSession())
 	srv.Session(juliet).Cut()
-	first := c.next()
+	first := c.until(KindResumed)
 	srv.Session(juliet).Cut()
-	second := c.next()
-	if first.Kind != KindResumed || second.Kind != KindResumed {
-		t.Fatalf("%+v, %+v", first, second)
-	}
+	second := c.until(KindResumed) // an <a/> may come before
 	c.Proceed(first.Break)
 	if err := c.Send([]byte("<message/>")); !errors.Is(err, ErrInterrupted) {
 		t.Errorf("after the first Proceed: %v", err)

@@ -128,12 +128,7 @@ const bindRequest = "<iq xmlns='jabber:client' type='set' id='b1'><bind xmlns='"
 func (c *conn) login(user string) {
 	c.t.Helper()
 	c.expect("features")
-	c.forward(plainAuth(user, "secret"))
-	c.expect("success")
-	if err := c.Restart(Opening{}); err != nil {
-		c.t.Fatal(err)
-	}
-	c.expect("features")
+	c.signIn(plainAuth(user, "secret"))
 	c.forward(bindRequest)
 	if c.m != nil {
 		if ev := c.next(); ev.Kind != KindEnabled {
@@ -194,14 +189,6 @@ func streamCondition(t testing.TB, err error) string {
 		t.Fatalf("want a stream error, got %v", err)
 	}
 	return se.Condition
-}
-
-// greet answers the client's header with ours and features.
-func greet(c *xmpptest.Conn, features string) xmpptest.Node {
-	h := c.ExpectHeader()
-	c.SendHeader("")
-	c.SendFeatures(features)
-	return h
 }
 
 func contains(t testing.TB, s string, parts ...string) {

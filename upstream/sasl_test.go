@@ -30,7 +30,7 @@ func TestClassicSASLPassesUnchanged(t *testing.T) {
 		"<success xmlns='" + ns.SASL + "'>dg==</success>",
 	}
 	srv := xmpptest.Start(t, xmpptest.Options{Handler: func(c *xmpptest.Conn) {
-		greet(c, c.Mechanisms())
+		c.Greet(c.Mechanisms())
 		for i, want := range browser {
 			n, err := c.Read()
 			if err != nil || n.Raw != want {
@@ -53,19 +53,24 @@ func TestClassicSASLPassesUnchanged(t *testing.T) {
 	}
 }
 
+// binding is a server that answers the bind request with raw.
+func binding(raw string) xmpptest.Options {
+	return xmpptest.Options{Handler: func(c *xmpptest.Conn) {
+		if c.Secure() != nil || c.Authenticate() != nil {
+			return
+		}
+		c.Greet("<bind xmlns='" + ns.Bind + "'/>")
+		c.Expect("iq")
+		c.Send(raw)
+		_, _ = c.Read()
+	}}
+}
+
 // Failed attempts stay on the connection; the JID is what the server says.
 //
 // Covers: UP-050, UP-053.
 func TestWrongPasswordThenRightOne(t *testing.T) {
-	srv := xmpptest.Start(t, xmpptest.Options{Handler: func(c *xmpptest.Conn) {
-		if c.Secure() != nil || c.Authenticate() != nil {
-			return
-		}
-		greet(c, "<bind xmlns='"+ns.Bind+"'/>")
-		c.Expect("iq")
-		c.Send("<iq type='result' id='other'/><iq type='result' id='b1'><bind xmlns='" + ns.Bind + "'><jid>juliet@example.org/changed&apos;</jid></bind></iq>")
-		_, _ = c.Read()
-	}})
+	srv := xmpptest.Start(t, binding("<iq type='result' id='other'/><iq type='result' id='b1'><bind xmlns='"+ns.Bind+"'><jid>juliet@example.org/changed&apos;</jid></bind></iq>"))
 	c := dialTo(t, srv.Setting(""), Opening{})
 	c.expect("features")
 	for range 2 {
@@ -75,12 +80,7 @@ func TestWrongPasswordThenRightOne(t *testing.T) {
 			t.Fatal("a failure was taken for success")
 		}
 	}
-	c.forward(plainAuth("juliet", "secret"))
-	c.expect("success")
-	if err := c.Restart(Opening{}); err != nil {
-		t.Fatal(err)
-	}
-	c.expect("features")
+	c.signIn(plainAuth("juliet", "secret"))
 	c.forward(bindRequest)
 	c.expect("iq")
 	if c.JID() != "" {
@@ -98,23 +98,10 @@ func TestWrongPasswordThenRightOne(t *testing.T) {
 //
 // Covers: UP-053.
 func TestBindRefused(t *testing.T) {
-	srv := xmpptest.Start(t, xmpptest.Options{Handler: func(c *xmpptest.Conn) {
-		if c.Secure() != nil || c.Authenticate() != nil {
-			return
-		}
-		greet(c, "<bind xmlns='"+ns.Bind+"'/>")
-		c.Expect("iq")
-		c.Send("<iq type='error' id='b1'><error type='cancel'><conflict xmlns='" + ns.Stanzas + "'/></error></iq>")
-		_, _ = c.Read()
-	}})
+	srv := xmpptest.Start(t, binding("<iq type='error' id='b1'><error type='cancel'><conflict xmlns='"+ns.Stanzas+"'/></error></iq>"))
 	c := dialTo(t, srv.Setting(""), Opening{})
 	c.expect("features")
-	c.forward(plainAuth("juliet", "secret"))
-	c.expect("success")
-	if err := c.Restart(Opening{}); err != nil {
-		t.Fatal(err)
-	}
-	c.expect("features")
+	c.signIn(plainAuth("juliet", "secret"))
 	c.forward(bindRequest)
 	c.expect("iq")
 	if a := c.admit("<message xmlns='jabber:client'/>"); a.Action != Refuse || c.JID() != "" {
@@ -133,7 +120,7 @@ func TestClientsOwnSASL2(t *testing.T) {
 	success := "<success xmlns='" + ns.SASL2 + "'><authorization-identifier>juliet@example.org/x</authorization-identifier>" +
 		"<bound xmlns='" + ns.Bind2 + "'><enabled xmlns='" + ns.SM + "' id='1' resume='1'/></bound></success>"
 	srv := xmpptest.Start(t, xmpptest.Options{Handler: func(c *xmpptest.Conn) {
-		greet(c, fSASL2)
+		c.Greet(fSASL2)
 		if n := c.Expect("authenticate"); n.Raw != auth {
 			t.Errorf("server got %s", n.Raw)
 		}
@@ -182,7 +169,7 @@ func TestReadBound(t *testing.T) {
 // A login by XEP-0078 authenticates and binds in one.
 func TestLegacyLogin(t *testing.T) {
 	srv := xmpptest.Start(t, xmpptest.Options{Handler: func(c *xmpptest.Conn) {
-		greet(c, fAuth)
+		c.Greet(fAuth)
 		c.Expect("iq")
 		c.Send("<iq type='result' id='1'><query xmlns='jabber:iq:auth'><username/><password/><resource/></query></iq>")
 		c.Expect("iq")

@@ -210,7 +210,7 @@ func TestRefusedStartTLS(t *testing.T) {
 	ca := xmpptest.NewCA(t)
 	for _, answer := range []string{"<failure xmlns='" + ns.TLS + "'/></stream:stream>", "<proceed xmlns='urn:x'/>", "<message/>", "</stream:stream>", "<!-- -->"} {
 		srv := xmpptest.Start(t, xmpptest.Options{TLS: ca.Good("example.org"), Handler: func(c *xmpptest.Conn) {
-			greet(c, "<starttls xmlns='"+ns.TLS+"'/>")
+			c.Greet("<starttls xmlns='" + ns.TLS + "'/>")
 			c.Expect("starttls")
 			c.Send(answer)
 			_, _ = c.Read()

@@ -21,22 +21,33 @@ func serving(conns chan<- *xmpptest.Conn) func(*xmpptest.Conn) {
 	}
 }
 
+// loggedIn returns both ends of a bound stream to a server with those options.
+func loggedIn(t *testing.T, o xmpptest.Options, caFile string) (*conn, *xmpptest.Conn) {
+	t.Helper()
+	conns := make(chan *xmpptest.Conn, 1)
+	o.Handler = serving(conns)
+	c := dialTo(t, xmpptest.Start(t, o).Setting(caFile), Opening{})
+	c.login("juliet")
+	return c, <-conns
+}
+
+// parkUntil parks the stream until the server sends piece.
+func (c *conn) parkUntil(server *xmpptest.Conn, piece string) {
+	parked := make(chan struct{})
+	go func() { defer close(parked); c.Park() }()
+	server.Send(piece)
+	<-parked
+}
+
 // A silent stream may be left to a goroutine that does nothing but wait. What comes then, in whatever pieces, and what goes
 // wrong, is Recv's as ever.
 func TestWaitAndPark(t *testing.T) {
-	conns := make(chan *xmpptest.Conn, 1)
-	srv := xmpptest.Start(t, xmpptest.Options{Handler: serving(conns)})
-	c := dialTo(t, srv.Setting(""), Opening{})
-	c.login("juliet")
-	server := <-conns
+	c, server := loggedIn(t, xmpptest.Options{}, "")
 	for _, piece := range []string{"<message id='1'/>", " \n", "<message id='2'/><message id='3'"} {
 		if c.Wait(time.Millisecond) {
 			t.Fatal("nobody said anything")
 		}
-		parked := make(chan struct{})
-		go func() { defer close(parked); c.Park() }()
-		server.Send(piece)
-		<-parked
+		c.parkUntil(server, piece)
 		if piece[0] == ' ' {
 			continue
 		}
@@ -70,11 +81,7 @@ func TestWaitAndPark(t *testing.T) {
 
 // The limit of Wait does not end a Recv that waits for the rest of an element.
 func TestWaitLimitsNothingElse(t *testing.T) {
-	conns := make(chan *xmpptest.Conn, 1)
-	srv := xmpptest.Start(t, xmpptest.Options{Handler: serving(conns)})
-	c := dialTo(t, srv.Setting(""), Opening{})
-	c.login("juliet")
-	server := <-conns
+	c, server := loggedIn(t, xmpptest.Options{}, "")
 	server.Send("<message id='1'>")
 	if !c.Wait(20 * time.Millisecond) {
 		t.Fatal("something was said")
@@ -87,19 +94,12 @@ func TestWaitLimitsNothingElse(t *testing.T) {
 // A stream with TLS can rest as well.
 func TestParkUnderTLS(t *testing.T) {
 	ca := xmpptest.NewCA(t)
-	conns := make(chan *xmpptest.Conn, 1)
-	srv := xmpptest.Start(t, xmpptest.Options{TLS: ca.Good("example.org"), Handler: serving(conns)})
-	c := dialTo(t, srv.Setting(ca.File()), Opening{})
-	c.login("juliet")
-	server := <-conns
+	c, server := loggedIn(t, xmpptest.Options{TLS: ca.Good("example.org")}, ca.File())
 	for range 2 {
 		if c.Wait(time.Millisecond) {
 			t.Fatal("something was said")
 		}
-		parked := make(chan struct{})
-		go func() { defer close(parked); c.Park() }()
-		server.Send("<message/>")
-		<-parked
+		c.parkUntil(server, "<message/>")
 		if !c.Wait(time.Minute) {
 			t.Fatal("nothing was said")
 		}

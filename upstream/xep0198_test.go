@@ -11,7 +11,10 @@ import (
 	"stanzagate/internal/xmpptest"
 )
 
-const juliet = "juliet@example.org/r"
+const (
+	juliet     = "juliet@example.org/r"
+	bindResult = "<iq type='result' id='b1'><bind xmlns='" + ns.Bind + "'><jid>" + juliet + "</jid></bind></iq>"
+)
 
 // The whole exchange, byte by byte where it is ours.
 //
@@ -268,21 +271,28 @@ func TestServerAcknowledgesTooMuch(t *testing.T) {
 	}
 }
 
+// enabling is a server that has read the bind request and <enable/> when it comes to script.
+func enabling(script func(*xmpptest.Conn)) xmpptest.Options {
+	return xmpptest.Options{Resumable: true, Handler: func(c *xmpptest.Conn) {
+		if c.Secure() != nil || c.Authenticate() != nil {
+			return
+		}
+		c.Greet("<bind xmlns='" + ns.Bind + "'/><sm xmlns='" + ns.SM + "'/>")
+		c.Expect("iq")
+		c.Expect("enable")
+		script(c)
+	}}
+}
+
 // Stanzas between the bind result and <enabled/> belong to no count: the owner learns how many there are.
 //
 // Covers: UP-057.
 func TestStanzasBeforeEnabled(t *testing.T) {
-	srv := xmpptest.Start(t, xmpptest.Options{Resumable: true, Handler: func(c *xmpptest.Conn) {
-		if c.Secure() != nil || c.Authenticate() != nil {
-			return
-		}
-		greet(c, "<bind xmlns='"+ns.Bind+"'/><sm xmlns='"+ns.SM+"'/>")
-		c.Expect("iq")
-		c.Expect("enable")
-		c.Send("<iq type='result' id='b1'><bind xmlns='" + ns.Bind + "'><jid>" + juliet + "</jid></bind></iq><message id='1'/><message id='2'/>" +
+	srv := xmpptest.Start(t, enabling(func(c *xmpptest.Conn) {
+		c.Send(bindResult + "<message id='1'/><message id='2'/>" +
 			"<enabled xmlns='" + ns.SM + "' id='x'/><message id='3'/>")
 		_, _ = c.Read()
-	}})
+	}))
 	c := openWith(t, managedDialer(t, Config{}, srv.Setting("")), Opening{Managed: true})
 	if ev := c.enter("juliet"); ev.Early != 2 || !ev.Acks {
 		t.Errorf("%+v", ev)
@@ -301,20 +311,14 @@ func TestStanzasBeforeEnabled(t *testing.T) {
 //
 // Covers: UP-038.
 func TestServerNeverAnswersEnable(t *testing.T) {
-	srv := xmpptest.Start(t, xmpptest.Options{Resumable: true, Handler: func(c *xmpptest.Conn) {
-		if c.Secure() != nil || c.Authenticate() != nil {
-			return
-		}
-		greet(c, "<bind xmlns='"+ns.Bind+"'/><sm xmlns='"+ns.SM+"'/>")
-		c.Expect("iq")
-		c.Expect("enable")
-		c.Send("<iq type='result' id='b1'><bind xmlns='" + ns.Bind + "'><jid>" + juliet + "</jid></bind></iq>")
+	srv := xmpptest.Start(t, enabling(func(c *xmpptest.Conn) {
+		c.Send(bindResult)
 		for range maxHeld / 1000 {
 			c.Send("<message>" + strings.Repeat("x", 1000) + "</message>")
 		}
 		c.Expect("error")
 		c.ExpectEnd()
-	}})
+	}))
 	c := openWith(t, managedDialer(t, Config{}, srv.Setting("")), Opening{Managed: true})
 	c.expect("features")
 	c.signIn(plainAuth("juliet", "secret"))
@@ -329,20 +333,14 @@ func TestServerNeverAnswersEnable(t *testing.T) {
 //
 // Covers: UP-054.
 func TestEnableIsRefusedWithTheBind(t *testing.T) {
-	srv := xmpptest.Start(t, xmpptest.Options{Resumable: true, Handler: func(c *xmpptest.Conn) {
-		if c.Secure() != nil || c.Authenticate() != nil {
-			return
-		}
-		greet(c, "<bind xmlns='"+ns.Bind+"'/><sm xmlns='"+ns.SM+"'/>")
-		c.Expect("iq")
-		c.Expect("enable")
+	srv := xmpptest.Start(t, enabling(func(c *xmpptest.Conn) {
 		c.Send("<iq type='error' id='b1'><error type='modify'><bad-request xmlns='" + ns.Stanzas + "'/></error></iq>" +
 			"<failed xmlns='" + ns.SM + "'><error type='cancel'><unexpected-request xmlns='" + ns.Stanzas + "'/></error></failed><message/>")
 		c.Expect("iq")
 		c.Expect("enable")
-		c.Send("<iq type='result' id='b1'><bind xmlns='" + ns.Bind + "'><jid>" + juliet + "</jid></bind></iq><enabled xmlns='" + ns.SM + "' id='x'/>")
+		c.Send(bindResult + "<enabled xmlns='" + ns.SM + "' id='x'/>")
 		_, _ = c.Read()
-	}})
+	}))
 	c := openWith(t, managedDialer(t, Config{}, srv.Setting("")), Opening{Managed: true})
 	c.expect("features")
 	c.signIn(plainAuth("juliet", "secret"))

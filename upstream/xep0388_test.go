@@ -27,7 +27,7 @@ func knows(d *Dialer, mechanisms ...string) { d.offers.remember("example.org", m
 func scripted(t *testing.T, script func(*xmpptest.Conn)) (*conn, *xmpptest.Server) {
 	t.Helper()
 	srv := xmpptest.Start(t, xmpptest.Options{Handler: func(c *xmpptest.Conn) {
-		greet(c, told)
+		c.Greet(told)
 		script(c)
 		_, _ = c.Read()
 	}})
@@ -430,7 +430,7 @@ func TestTranslationIsOff(t *testing.T) {
 	contains(t, got, "<auth ")
 	lacks(t, got, "urn:xmpp:sasl:2", "request-token", "user-agent")
 	only := xmpptest.Start(t, xmpptest.Options{Handler: func(x *xmpptest.Conn) {
-		greet(x, strings.Replace(told, "<mechanisms xmlns='"+ns.SASL+"'><mechanism>OLD</mechanism></mechanisms>", "", 1))
+		x.Greet(strings.Replace(told, "<mechanisms xmlns='"+ns.SASL+"'><mechanism>OLD</mechanism></mechanisms>", "", 1))
 		if n := x.Expect("authenticate"); n.Child("request-token").Name.Local != "" {
 			t.Error(n.Raw)
 		}
