@@ -48,12 +48,13 @@ type managed struct {
 	cred    credential
 	bare    string // whom the server says the browser is
 	agent   Agent
-	gap     bool      // the connection broke; until Proceed nothing is sent
-	breaks  uint32    // counts the connections that Recv has given up
-	down    bool      // and no other has taken its place yet
-	leaving bool      // Close was called meanwhile
-	asked   time.Time // when the oldest <r/> without answer was made; zero for none
-	probe   bool      // and it is the one right after a resumption
+	gap     bool          // the connection broke; until Proceed nothing is sent
+	breaks  uint32        // counts the connections that Recv has given up
+	down    bool          // and no other has taken its place yet
+	leaving bool          // Close was called meanwhile
+	asked   time.Time     // when the oldest <r/> without answer was made; zero for none
+	probe   bool          // and it is the one right after a resumption
+	slow    time.Duration // how long that resumption took
 
 	// guarded by the writing token
 	scratch [64]byte // for <a/>
@@ -320,14 +321,26 @@ func (s *Stream) askedLocked() {
 		return
 	}
 	s.m.asked = time.Now()
-	if l := s.link; l.readBy.Before(s.m.asked) || l.readBy.After(s.m.asked.Add(ackTimeout)) {
-		l.readBy = s.m.asked.Add(ackTimeout)
+	due := s.m.asked.Add(s.m.patience())
+	if l := s.link; l.readBy.Before(s.m.asked) || l.readBy.After(due) {
+		l.readBy = due
 		_ = l.conn.SetReadDeadline(l.readBy)
 	}
 }
 
 // ackTimeout is how long a server may take to answer an <r/> (failover design §6).
 const ackTimeout = 5 * time.Second
+
+// patience is how long to wait for the answer to the <r/> that is on its way. One right after a resumption proves that the
+// server listens at all: if it took its time to resume, it may take it again before that session counts as lost.
+func (m *managed) patience() time.Duration {
+	if !m.probe {
+		return ackTimeout
+	}
+	return min(ackTimeout+3*m.slow, longestProbe)
+}
+
+const longestProbe = 30 * time.Second
 
 var errNoAnswer = &fault{"connection-timeout", "server does not answer <r/>"} // UP-048
 
@@ -342,14 +355,14 @@ func (s *Stream) overdue(l *link) error {
 	over := l.readBy
 	l.readBy = l.certificateEnds()
 	if s.m != nil && !s.m.asked.IsZero() {
-		due := s.m.asked.Add(ackTimeout)
+		due := s.m.asked.Add(s.m.patience())
 		switch {
 		case now.Before(due):
 		case l.rd.since.After(over):
 			// The deadline was over before anybody read: the owner had no use for more (BOSH-080), and the answer may be
 			// among what waits. The server has its time from now on.
 			s.m.asked, l.rd.since = now, time.Time{}
-			due = now.Add(ackTimeout)
+			due = now.Add(s.m.patience())
 		default:
 			return errNoAnswer
 		}

@@ -29,6 +29,7 @@ type resumedLink struct {
 	Resumed
 	token   *token   // in place of the old one; nil if that stays
 	offered features // of the new connection
+	took    time.Duration
 }
 
 // Resume resumes a session whose stream was opened elsewhere, from what State gave there. Of o only Client, Local and Owner
@@ -76,15 +77,15 @@ func (d *Dialer) adopted(r *resumption, l *resumedLink) *Stream {
 		offered: true, phase: smResumable, id: r.st.SMID, max: r.st.Max, where: r.st.Location,
 		sent: l.H, acked: l.H, told: l.Told,
 	}
-	s.probed()
+	s.probed(l.took)
 	return s
 }
 
-// probed starts the watch for the answer to the <r/> that resume has sent.
-func (s *Stream) probed() {
+// probed starts the watch for the answer to the <r/> that resume has sent after a resumption that took so long.
+func (s *Stream) probed(took time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.m.asked, s.m.probe = time.Time{}, true
+	s.m.asked, s.m.probe, s.m.slow = time.Time{}, true, took
 	s.askedLocked()
 }
 
@@ -116,6 +117,7 @@ func outcome(err error) string {
 }
 
 func (d *Dialer) resumeOnce(ctx context.Context, r *resumption) (*resumedLink, error) {
+	begin := time.Now()
 	dialling, cancel := context.WithTimeout(ctx, d.cfg.ConnectTimeout)
 	defer cancel()
 	l, err := d.reconnect(dialling, r)
@@ -160,7 +162,7 @@ func (d *Dialer) resumeOnce(ctx context.Context, r *resumption) (*resumedLink, e
 		}
 		return nil, err
 	}
-	l.greeting, out.offered = nil, n.offered
+	l.greeting, out.offered, out.took = nil, n.offered, time.Since(begin)
 	return out, nil
 }
 

@@ -44,7 +44,7 @@ func (s *Stream) revive(cause error) (ev Event, err error, ok bool) {
 		s.part(l)
 		return Event{}, cause, false
 	}
-	s.probed()
+	s.probed(l.took)
 	return Event{Kind: KindResumed, H: l.H, Told: l.Told, Break: past}, nil, true
 }
 

@@ -383,6 +383,35 @@ func TestServerStopsAnswering(t *testing.T) {
 	}
 }
 
+// A server that was slow to resume a session is not taken for one that does not hear it.
+//
+// Covers: UP-048.
+func TestSlowServerGetsTimeForTheProbe(t *testing.T) {
+	t.Parallel()
+	srv := xmpptest.Start(t, modern())
+	x := newSession()
+	ask := x.Owner.Resuming
+	x.Owner.Resuming = func(ctx context.Context) (uint32, error) {
+		<-time.After(time.Second) // stands for a second of the server's
+		return ask(ctx)
+	}
+	c := resumable(t, managedDialer(t, Config{}, srv.Setting("")), x)
+	srv.SetFaults(xmpptest.Faults{NoAcks: true})
+	srv.Session(juliet).Cut()
+	if ev := c.next(); ev.Kind != KindResumed {
+		t.Fatalf("%+v", ev)
+	}
+	begin := time.Now()
+	err := c.end()
+	var lost *LostError
+	if !errors.As(err, &lost) || lost.Stage != "probe" {
+		t.Error(err)
+	}
+	if took := time.Since(begin); took < ackTimeout+2*time.Second {
+		t.Errorf("given up after %v", took)
+	}
+}
+
 // Where the session cannot be resumed the server is told.
 //
 // Covers: UP-048.
