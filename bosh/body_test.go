@@ -98,6 +98,22 @@ func TestTerminalBodies(t *testing.T) {
 	}
 }
 
+// firstChild returns the first element of a stream that begins with its header.
+func firstChild(t *testing.T, stream string) xmlframe.Element {
+	t.Helper()
+	s := xmlframe.NewScanner(xmlframe.Rooted, testLimits())
+	in := []byte(stream)
+	_, n, err := s.Next(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tok, _, err := s.Next(in[n:])
+	if err != nil || tok.Kind != xmlframe.Child {
+		t.Fatalf("%s: %v %v", stream, tok.Kind, err)
+	}
+	return tok.Element
+}
+
 // Covers: XBOSH-002.
 func TestStreamPrefix(t *testing.T) {
 	header := "<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' xmlns:s='http://etherx.jabber.org/streams'>"
@@ -109,18 +125,8 @@ func TestStreamPrefix(t *testing.T) {
 		"nested":          {"<s:features><s:features/></s:features>", "<stream:features xmlns:s='http://etherx.jabber.org/streams'><s:features/></stream:features>"},
 		"prefix is taken": {"<features xmlns='http://etherx.jabber.org/streams' xmlns:stream='x'/>", "<features xmlns='http://etherx.jabber.org/streams' xmlns:stream='x'/>"},
 	} {
-		s := xmlframe.NewScanner(xmlframe.Rooted, testLimits())
-		in := []byte(header + c.in)
-		_, n, err := s.Next(in)
-		if err != nil {
-			t.Fatal(err)
-		}
-		tok, _, err := s.Next(in[n:])
-		if err != nil || tok.Kind != xmlframe.Child {
-			t.Fatalf("%s: %v %v", name, tok.Kind, err)
-		}
 		b := batch{raw: []byte("before")}
-		b.add(tok.Element, streamScope(""), true)
+		b.add(firstChild(t, header+c.in), streamScope(""), true)
 		if got := string(b.raw); got != "before"+c.want {
 			t.Errorf("%s: %s\nwant %s", name, got, c.want)
 		}
@@ -141,18 +147,8 @@ func TestElementsInBody(t *testing.T) {
 		"prefix stream in a stanza":  {"de", "<message><stream:x/></message>", "<message xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'><stream:x/></message>"},
 		"other namespace":            {"de", "<success xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>", "<success xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>"},
 	} {
-		s := xmlframe.NewScanner(xmlframe.Rooted, testLimits())
-		in := []byte(header + c.in)
-		_, n, err := s.Next(in)
-		if err != nil {
-			t.Fatal(err)
-		}
-		tok, _, err := s.Next(in[n:])
-		if err != nil {
-			t.Fatal(err)
-		}
 		var b batch
-		b.add(tok.Element, bodyScope(c.lang), false)
+		b.add(firstChild(t, header+c.in), bodyScope(c.lang), false)
 		if got := string(b.raw); got != c.want {
 			t.Errorf("%s: %s\nwant %s", name, got, c.want)
 		}

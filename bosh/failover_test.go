@@ -121,9 +121,7 @@ func TestFailover_6_ServersNeedNotRememberEverything(t *testing.T) {
 
 // Covers: UP-124.
 func TestFailover_6_ImpliedAcks(t *testing.T) {
-	config := testConfig()
-	config.managed = true
-	p := newProbe(t, config).login()
+	p := newProbe(t, managedConfig()).login()
 	p.manage(true)
 	p.deliver(0, "!<bound/>")
 	rid := uint64(1001)
@@ -144,9 +142,7 @@ func TestFailover_6_ImpliedAcks(t *testing.T) {
 
 // Covers: BOSH-078, UP-123.
 func TestFailover_10_HonestAcksWithoutResumption(t *testing.T) {
-	config := testConfig()
-	config.managed = true
-	p := newProbe(t, config, confirming).login()
+	p := newProbe(t, managedConfig(), confirming).login()
 	p.manage(false)
 	p.deliver(0, "!<bound/>")
 	x := p.send(1001, stanzas("<a/>"))
@@ -167,9 +163,7 @@ func TestFailover_10_HonestAcksWithoutResumption(t *testing.T) {
 
 // Covers: UP-123.
 func TestFailover_10_NoStreamManagementNoRules(t *testing.T) {
-	config := testConfig()
-	config.managed = true
-	p := newProbe(t, config).login()
+	p := newProbe(t, managedConfig()).login()
 	p.send(1001)
 	x := p.send(1002, stanzas("<a/>"))
 	p.deliver(0, "<m/>")
@@ -218,9 +212,7 @@ func TestFailover_6_ResumedInPlaceNothingMissing(t *testing.T) {
 
 // Covers: XBOSH-024.
 func TestFailover_4_3_BindResultIsRemembered(t *testing.T) {
-	config := testConfig()
-	config.managed = true
-	p := newProbe(t, config, confirming).login()
+	p := newProbe(t, managedConfig(), confirming).login()
 	x := p.send(1001, stanzas("<bind/>"))
 	p.manage(true)
 	p.deliver(0, "!<bound jid='a@b/c'/>")
@@ -238,9 +230,7 @@ func TestFailover_4_3_BindResultIsRemembered(t *testing.T) {
 //
 // Covers: UP-122.
 func TestFailover_4_3_BindRequestIsNotSentTwice(t *testing.T) {
-	config := testConfig()
-	config.managed = true
-	p := newProbe(t, config, confirming, holding(2)).login()
+	p := newProbe(t, managedConfig(), confirming, holding(2)).login()
 	p.send(1001) // gets the bind result
 	p.send(1002, stanzas("<bind/>"))
 	p.manage(true)
@@ -258,9 +248,7 @@ func TestFailover_4_3_BindRequestIsNotSentTwice(t *testing.T) {
 
 // Covers: UP-122.
 func TestFailover_4_3_StanzasBehindTheBindRequest(t *testing.T) {
-	config := testConfig()
-	config.managed = true
-	p := newProbe(t, config, confirming, holding(2)).login()
+	p := newProbe(t, managedConfig(), confirming, holding(2)).login()
 	p.slow = true
 	p.send(1001)
 	p.send(1002, stanzas("<bind/>", "<a/>"))
@@ -280,9 +268,7 @@ func TestFailover_4_3_StanzasBehindTheBindRequest(t *testing.T) {
 
 // Covers: UP-128, BOSH-142.
 func TestFailover_4_3_NothingIsSavedBeforeTheBindResultIsOut(t *testing.T) {
-	config := testConfig()
-	config.managed = true
-	p := newProbe(t, config, confirming, holding(2)).login()
+	p := newProbe(t, managedConfig(), confirming, holding(2)).login()
 	p.send(1001, stanzas("<bind/>"))
 	p.send(1002)
 	p.send(1003)
@@ -301,9 +287,7 @@ func TestFailover_4_3_NothingIsSavedBeforeTheBindResultIsOut(t *testing.T) {
 
 // Covers: XBOSH-024.
 func TestFailover_4_3_BindResultLostWithTheConnection(t *testing.T) {
-	config := testConfig()
-	config.managed = true
-	p := newProbe(t, config).login()
+	p := newProbe(t, managedConfig()).login()
 	x := p.send(1001, stanzas("<bind/>"))
 	p.took(p.m.enabled(p.clock, true))
 	p.m.resumeFrom()
@@ -311,13 +295,24 @@ func TestFailover_4_3_BindResultLostWithTheConnection(t *testing.T) {
 	p.expect(x, "terminate item-not-found")
 }
 
+// voidUntil checks that nobody can take over until the browser has what has no number, which its request rid says.
+func (p *probe) voidUntil(rid uint64) {
+	p.t.Helper()
+	if p.lastRecord() != "" {
+		p.t.Errorf("record %s", p.lastRecord())
+	}
+	p.send(rid)
+	p.deliver(0, "<m/>")
+	if p.lastRecord() == "" {
+		p.t.Error("void although the browser has it")
+	}
+}
+
 // Stanzas that come before <enabled/> have no number: nobody could send them again.
 //
 // Covers: XBOSH-024.
 func TestFailover_4_3_StanzasBeforeEnabled(t *testing.T) {
-	config := testConfig()
-	config.managed = true
-	p := newProbe(t, config, confirming, holding(2)).login()
+	p := newProbe(t, managedConfig(), confirming, holding(2)).login()
 	p.send(1001, restarting)
 	p.pass(time.Second)
 	p.deliver(0, "!<stream:features/>")
@@ -327,28 +322,14 @@ func TestFailover_4_3_StanzasBeforeEnabled(t *testing.T) {
 	p.deliver(0, "!<early/>") // answers 1002
 	p.manage(true)
 	p.deliver(0, "!<bound/>") // answers 1003
-	if p.lastRecord() != "" {
-		t.Errorf("record %s", p.lastRecord())
-	}
-	p.send(1004)
-	p.deliver(0, "<m/>")
-	if p.lastRecord() == "" {
-		t.Error("void although the browser has it")
-	}
+	p.voidUntil(1004)
 }
 
 // Covers: XBOSH-001.
 func TestFailover_4_3_OtherElementsWithoutNumberMakeTheRecordVoid(t *testing.T) {
 	p := managedProbe(t)
 	p.deliver(0, "!<failed/>")
-	if p.lastRecord() != "" {
-		t.Errorf("record %s", p.lastRecord())
-	}
-	p.send(1003)
-	p.deliver(0, "<m/>")
-	if p.lastRecord() == "" {
-		t.Error("void although the browser has it")
-	}
+	p.voidUntil(1003)
 }
 
 // Covers: UP-060.

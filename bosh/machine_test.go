@@ -49,6 +49,13 @@ func testConfig() machineConfig {
 	}
 }
 
+// managedConfig is that of a session whose stream management is ours.
+func managedConfig() machineConfig {
+	config := testConfig()
+	config.managed = true
+	return config
+}
+
 // newProbe creates a session with rid 1000 (wait 60, hold 1, ver 1.6), changed by the given changes.
 func newProbe(t testing.TB, config machineConfig, changes ...func(*request)) *probe {
 	p := idleProbe(t, config)

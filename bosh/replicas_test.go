@@ -135,14 +135,20 @@ func (b *browser) altered(change func(*http.Request)) *browser {
 // key is the name of a browser's record.
 func (c *replicas) key(b *browser) sessionstore.Key { return sessionstore.Key(c.keys.RecordKey(b.sid)) }
 
-// recorded reports whether the store has a record of a browser's session. It takes nothing.
-func (c *replicas) recorded(b *browser) bool {
+// view is the store as a replica sees it that serves nobody.
+func (c *replicas) view(id, incarnation, port string) sessionstore.Store {
 	c.t.Helper()
-	view, err := c.shared.Join(sessionstore.Replica{ID: "onlooker", Incarnation: "o1", Address: "192.0.2.9:99"}, 1)
+	view, err := c.shared.Join(sessionstore.Replica{ID: id, Incarnation: incarnation, Address: "192.0.2.9:" + port}, 1)
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	err = view.Check(context.Background(), sessionstore.Hold{Key: c.key(b)})
+	return view
+}
+
+// recorded reports whether the store has a record of a browser's session. It takes nothing.
+func (c *replicas) recorded(b *browser) bool {
+	c.t.Helper()
+	err := c.view("onlooker", "o1", "99").Check(context.Background(), sessionstore.Hold{Key: c.key(b)})
 	if err == nil || !errors.Is(err, sessionstore.ErrNotFound) && !errors.Is(err, sessionstore.ErrNotOwner) {
 		c.t.Fatalf("onlooker: %v", err)
 	}
@@ -152,11 +158,7 @@ func (c *replicas) recorded(b *browser) bool {
 // thief takes a browser's session in the store, as a replica that cannot reach the owner would.
 func (c *replicas) thief(b *browser) sessionstore.Claimed {
 	c.t.Helper()
-	view, err := c.shared.Join(sessionstore.Replica{ID: "thief", Incarnation: "t1", Address: "192.0.2.9:98"}, 1)
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	got, err := view.Claim(context.Background(), c.key(b), sessionstore.Claim{Force: true})
+	got, err := c.view("thief", "t1", "98").Claim(context.Background(), c.key(b), sessionstore.Claim{Force: true})
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -171,10 +173,7 @@ func chat(text string) string { return "<message><body>" + text + "</body></mess
 // slotTaken reports whether a user agent of alice is taken.
 func (c *replicas) slotTaken(slot int) bool {
 	c.t.Helper()
-	view, err := c.shared.Join(sessionstore.Replica{ID: "onlooker", Incarnation: "o2", Address: "192.0.2.9:97"}, 1)
-	if err != nil {
-		c.t.Fatal(err)
-	}
+	view := c.view("onlooker", "o2", "97")
 	account, probe := sessionstore.Account(c.keys.Account("alice@example.org")), sessionstore.Key("probe")
 	n, err := view.TakeSlot(context.Background(), account, probe)
 	if err != nil {

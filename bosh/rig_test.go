@@ -412,15 +412,21 @@ func (r *rig) loginWith(client *http.Client, user, attrs string) *browser {
 
 func (b *browser) authenticate(user string, out reply) {
 	b.t.Helper()
-	b.until(out, "features")
-	b.until(b.say("", plain(user, "secret")), "success")
+	b.signIn(user, out)
 	b.bind()
 }
 
-// bind goes on after SASL.
+// signIn goes from the creation response to the features behind the restart.
+func (b *browser) signIn(user string, out reply) {
+	b.t.Helper()
+	b.until(out, "features")
+	b.until(b.say("", plain(user, "secret")), "success")
+	b.until(b.say(restartAttrs, ""), "features")
+}
+
+// bind goes on after the restart.
 func (b *browser) bind() {
 	b.t.Helper()
-	b.until(b.say(restartAttrs, ""), "features")
 	time.Sleep(time.Millisecond) // in a bubble everything would happen at the same moment, which never happens
 	b.until(b.say("", bindRequest), "iq")
 }

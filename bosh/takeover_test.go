@@ -9,9 +9,7 @@ import (
 // managedProbe is a session on a server that counts stanzas and lets another connection resume the stream. The browser
 // has its bind result: rid 1002 proved that.
 func managedProbe(t testing.TB, changes ...func(*request)) *probe {
-	config := testConfig()
-	config.managed = true
-	p := newProbe(t, config, append([]func(*request){confirming}, changes...)...).login()
+	p := newProbe(t, managedConfig(), append([]func(*request){confirming}, changes...)...).login()
 	p.send(1001, stanzas("<bind/>"))
 	p.manage(true)
 	p.deliver(0, "!<bound/>")
@@ -27,7 +25,7 @@ func (p *probe) takeOver() *probe {
 	}
 	q := idleProbe(p.t, p.config)
 	q.clock, q.counted = p.clock, true
-	m, e, err := restoreMachine(q.clock, &q.config, "sid", p.names, p.m.settings(), p.records[len(p.records)-1].counters)
+	m, e, err := restoreMachine(q.clock, &q.config, "sid", p.names, p.m.settings(), p.lastRecord())
 	if err != nil {
 		p.t.Fatal(err)
 	}

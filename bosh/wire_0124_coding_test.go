@@ -57,10 +57,11 @@ func TestResponseCoding(t *testing.T) {
 	}
 }
 
-func gzipBytes(t testing.TB, s string) []byte {
+// coded returns s as an encoder writes it.
+func coded(t testing.TB, s string, encoder func(io.Writer) io.WriteCloser) []byte {
 	t.Helper()
 	var b bytes.Buffer
-	w := gzip.NewWriter(&b)
+	w := encoder(&b)
 	if _, err := io.WriteString(w, s); err != nil {
 		t.Fatal(err)
 	}
@@ -68,35 +69,27 @@ func gzipBytes(t testing.TB, s string) []byte {
 		t.Fatal(err)
 	}
 	return b.Bytes()
+}
+
+func gzipBytes(t testing.TB, s string) []byte {
+	t.Helper()
+	return coded(t, s, func(w io.Writer) io.WriteCloser { return gzip.NewWriter(w) })
 }
 
 func zlibbed(t testing.TB, s string) []byte {
 	t.Helper()
-	var b bytes.Buffer
-	w := zlib.NewWriter(&b)
-	if _, err := io.WriteString(w, s); err != nil {
-		t.Fatal(err)
-	}
-	if err := w.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return b.Bytes()
+	return coded(t, s, func(w io.Writer) io.WriteCloser { return zlib.NewWriter(w) })
 }
 
 func rawDeflated(t testing.TB, s string) []byte {
 	t.Helper()
-	var b bytes.Buffer
-	w, err := flate.NewWriter(&b, 6)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := io.WriteString(w, s); err != nil {
-		t.Fatal(err)
-	}
-	if err := w.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return b.Bytes()
+	return coded(t, s, func(w io.Writer) io.WriteCloser {
+		f, err := flate.NewWriter(w, 6)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return f
+	})
 }
 
 // Covers: BOSH-009.

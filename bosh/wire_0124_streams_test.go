@@ -13,9 +13,7 @@ func (b *browser) second(attrs string) (string, *xmpptest.Conn, reply) {
 	b.t.Helper()
 	held := b.hold(attrs, "")
 	c := b.xmpp.Next()
-	c.ExpectHeader()
-	c.SendHeader("")
-	c.SendFeatures(c.Mechanisms())
+	c.Greet(c.Mechanisms())
 	out := b.get(held)
 	return out.attr("stream"), c, out
 }
@@ -95,9 +93,7 @@ func TestBroadcast(t *testing.T) {
 		c.Send("<success xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>")
 		b.get(login)
 		restarted := b.hold(restartAttrs[len("to='example.org' "):]+" stream='"+name+"'", "")
-		c.ExpectHeader()
-		c.SendHeader("")
-		c.SendFeatures("<bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/>")
+		c.Greet("<bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/>")
 		b.get(restarted)
 		bind := b.hold("stream='"+name+"'", "<iq xmlns='jabber:client' type='set' id='b'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></iq>")
 		c.Expect("iq")

@@ -106,10 +106,7 @@ func TestFailover_7_RecordsThatAreOfNoUse(t *testing.T) {
 func (c *replicas) rewrite(b *browser, change func(static, counters string) (string, string)) {
 	c.t.Helper()
 	ctx := c.t.Context()
-	view, err := c.shared.Join(sessionstore.Replica{ID: "vandal", Incarnation: "v1", Address: "192.0.2.9:96"}, 1)
-	if err != nil {
-		c.t.Fatal(err)
-	}
+	view := c.view("vandal", "v1", "96")
 	got, err := view.Claim(ctx, c.key(b), sessionstore.Claim{})
 	if err != nil {
 		c.t.Fatal(err)
@@ -272,5 +269,6 @@ func (b *browser) scram(user string, out reply) {
 	b.until(out, "features")
 	b.until(b.say("", sasl("auth", " mechanism='SCRAM-SHA-1'", "n,,n="+user+",r=x")), "challenge")
 	b.until(b.say("", sasl("response", "", "c=biws,r=x,p=x")), "success")
+	b.until(b.say(restartAttrs, ""), "features")
 	b.bind()
 }

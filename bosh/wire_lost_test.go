@@ -113,9 +113,7 @@ func TestFailover_7_LostWhileLoggingIn(t *testing.T) {
 	replicated(t, func(t *testing.T) {
 		c, one, _ := pair(t)
 		b, out := one.open(defaultAttrs)
-		b.until(out, "features")
-		b.until(b.say("", plain("alice", "secret")), "success")
-		b.until(b.say(restartAttrs, ""), "features")
+		b.signIn("alice", out)
 		release := one.store.held("update")
 		held := b.hold("", bindRequest)
 		synctest.Wait()
@@ -137,9 +135,7 @@ func TestFailover_3_EndedWhileLoggingIn(t *testing.T) {
 	replicated(t, func(t *testing.T) {
 		c, one, _ := pair(t)
 		b, out := one.open(defaultAttrs)
-		b.until(out, "features")
-		b.until(b.say("", plain("alice", "secret")), "success")
-		b.until(b.say(restartAttrs, ""), "features")
+		b.signIn("alice", out)
 		release := one.store.held("update")
 		held := b.hold("", bindRequest)
 		synctest.Wait()

@@ -165,9 +165,7 @@ func TestXEP0124_15_4_ChainSurvivesTheReplica(t *testing.T) {
 
 // keyedManagedProbe has answered 1001 and 1002.
 func keyedManagedProbe(t *testing.T, keys []string, newkey string) *probe {
-	config := testConfig()
-	config.managed = true
-	p := newProbe(t, config, confirming, keyed("", newkey)).login()
+	p := newProbe(t, managedConfig(), confirming, keyed("", newkey)).login()
 	p.send(1001, keyed(keys[0], ""))
 	p.manage(true)
 	p.deliver(0, "!<bound/>")

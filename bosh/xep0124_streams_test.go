@@ -8,12 +8,17 @@ import (
 
 // XEP-0124 §16: several streams in one session.
 
+// namedProbe is a session that may have a stream of each name; the first one is up.
+func namedProbe(t *testing.T, names []string, changes ...func(*request)) *probe {
+	p := idleProbe(t, testConfig())
+	p.names = names
+	p.create(changes...)
+	return p.login()
+}
+
 // twoStreams is a session with a second stream; both are up.
 func twoStreams(t *testing.T, changes ...func(*request)) *probe {
-	p := idleProbe(t, testConfig())
-	p.names = []string{"A", "B", "C"}
-	p.create(changes...)
-	p.login()
+	p := namedProbe(t, []string{"A", "B", "C"}, changes...)
 	x := p.send(1001, to("other.org"))
 	p.took(p.m.opened(p.clock, 1, streamHeader{id: "id1", from: "other.org", version: "1.0"}))
 	p.deliver(1, "!<stream:features/>")
@@ -31,10 +36,7 @@ func TestXEP0124_16_2_CreationNamesTheFirstStream(t *testing.T) {
 
 // Covers: BOSH-154, BOSH-155, BOSH-161.
 func TestXEP0124_16_3_AddStream(t *testing.T) {
-	p := idleProbe(t, testConfig())
-	p.names = []string{"A", "B"}
-	p.create()
-	p.login()
+	p := namedProbe(t, []string{"A", "B"})
 	x := p.send(1001, to("other.org"), func(r *request) { r.from, r.lang, r.xmppVersion = "romeo@other.org", "fr", "1.0" })
 	p.open(x)
 	want := opening{stream: 1, to: "other.org", from: "romeo@other.org", lang: "fr", version: "1.0"}
@@ -55,10 +57,7 @@ func TestXEP0124_16_3_AddStream(t *testing.T) {
 
 // Covers: BOSH-154.
 func TestXEP0124_16_3_AddStreamDoesNotWaitForEver(t *testing.T) {
-	p := idleProbe(t, testConfig())
-	p.names = []string{"A", "B"}
-	p.create()
-	p.login()
+	p := namedProbe(t, []string{"A", "B"})
 	x := p.send(1001, to("other.org"))
 	p.pass(5 * time.Second)
 	p.expect(x, "B:")
@@ -66,10 +65,7 @@ func TestXEP0124_16_3_AddStreamDoesNotWaitForEver(t *testing.T) {
 
 // Covers: BOSH-156, BOSH-160.
 func TestXEP0124_16_3_StreamThatDoesNotOpen(t *testing.T) {
-	p := idleProbe(t, testConfig())
-	p.names = []string{"A", "B"}
-	p.create()
-	p.login()
+	p := namedProbe(t, []string{"A", "B"})
 	x := p.send(1001, to("other.org"))
 	p.took(p.m.openFailed(p.clock, 1, "remote-connection-failed"))
 	p.expect(x, "B: terminate remote-connection-failed")
@@ -215,12 +211,12 @@ func TestFailover_SecondStreamMakesTheRecordVoid(t *testing.T) {
 	p.deliver(0, "!<bound/>")
 	p.send(1001)
 	p.send(1002)
-	if c := p.records[len(p.records)-1].counters; c == "" {
+	if p.lastRecord() == "" {
 		t.Fatal("void before")
 	}
 	n := len(p.records)
 	p.send(1003, to("other.org"))
-	if len(p.records) == n || p.records[len(p.records)-1].counters != "" {
+	if len(p.records) == n || p.lastRecord() != "" {
 		t.Errorf("records %v", p.records[n:])
 	}
 }
@@ -229,10 +225,7 @@ func TestFailover_SecondStreamMakesTheRecordVoid(t *testing.T) {
 //
 // Covers: BOSH-070.
 func TestXEP0124_16_3_PayloadWaitsForTheStream(t *testing.T) {
-	p := idleProbe(t, testConfig())
-	p.names = []string{"A", "B"}
-	p.create(holding(2))
-	p.login()
+	p := namedProbe(t, []string{"A", "B"}, holding(2))
 	p.send(1001, to("other.org"))
 	p.send(1002, naming("B"), stanzas("<auth/>"))
 	p.send(1003, naming("A"), stanzas("<m/>"))
@@ -243,10 +236,7 @@ func TestXEP0124_16_3_PayloadWaitsForTheStream(t *testing.T) {
 
 // Covers: BOSH-160.
 func TestXEP0124_16_6_PayloadForADeadStreamIsDropped(t *testing.T) {
-	p := idleProbe(t, testConfig())
-	p.names = []string{"A", "B"}
-	p.create(holding(2))
-	p.login()
+	p := namedProbe(t, []string{"A", "B"}, holding(2))
 	p.send(1001, to("other.org"))
 	p.send(1002, naming("B"), stanzas("<auth/>"))
 	p.send(1003, naming("A"), stanzas("<m/>"))

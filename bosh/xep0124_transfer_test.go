@@ -127,9 +127,7 @@ func TestXEP0124_8_EmptyRequestIsHeldLikeAnyOther(t *testing.T) {
 
 // Covers: BOSH-078.
 func TestXEP0124_8_AnswerOnlyWhenTheServerHasTheStanzas(t *testing.T) {
-	config := testConfig()
-	config.managed = true
-	p := newProbe(t, config).login()
+	p := newProbe(t, managedConfig()).login()
 	p.manage(true)
 	p.deliver(0, "!<bound/>")
 	x := p.send(1001, stanzas("<a/>", "<b/>"))
@@ -214,14 +212,20 @@ func TestXEP0124_8_FullQueueStopsReading(t *testing.T) {
 	p.alive()
 }
 
+// tightProbe is a managed session of which no more than 100 bytes may wait. It gets its bind result next.
+func tightProbe(t testing.TB) *probe {
+	config := managedConfig()
+	config.queueBytes = 100
+	p := newProbe(t, config).login()
+	p.manage(true)
+	return p
+}
+
 // The <a/> that an answer needs stands behind the stanzas that wait to be read: reading has to go on.
 //
 // Covers: BOSH-080.
 func TestXEP0124_8_FullQueueDoesNotHideAcks(t *testing.T) {
-	config := testConfig()
-	config.managed, config.queueBytes = true, 100
-	p := newProbe(t, config).login()
-	p.manage(true)
+	p := tightProbe(t)
 	p.deliver(0, "!<bound/>", "<"+strings.Repeat("m", 200)+"/>")
 	if p.m.wantsMore() {
 		t.Fatal("wants more although nothing is blocked")
@@ -241,10 +245,7 @@ func TestXEP0124_8_FullQueueDoesNotHideAcks(t *testing.T) {
 //
 // Covers: BOSH-080.
 func TestXEP0124_8_ChokedSessionAnswersWithoutAck(t *testing.T) {
-	config := testConfig()
-	config.managed, config.queueBytes = true, 100
-	p := newProbe(t, config).login()
-	p.manage(true)
+	p := tightProbe(t)
 	p.deliver(0, "!<bound/>")
 	p.send(1001)
 	x := p.send(1002, stanzas("<a/>"))
@@ -257,12 +258,12 @@ func TestXEP0124_8_ChokedSessionAnswersWithoutAck(t *testing.T) {
 	if len(p.answered(x).payload) == 0 {
 		t.Error("nothing delivered")
 	}
-	if c := p.records[len(p.records)-1].counters; c != "" {
+	if c := p.lastRecord(); c != "" {
 		t.Errorf("record %q", c)
 	}
 	p.acked(1)
 	p.send(1003)
-	if c := p.records[len(p.records)-1].counters; c == "" {
+	if p.lastRecord() == "" {
 		t.Error("void after the ack")
 	}
 	p.alive()
@@ -270,10 +271,7 @@ func TestXEP0124_8_ChokedSessionAnswersWithoutAck(t *testing.T) {
 
 // Covers: BOSH-080.
 func TestXEP0124_8_ChokedSessionWhoseStreamIsResumedTooEarlyIsLost(t *testing.T) {
-	config := testConfig()
-	config.managed, config.queueBytes = true, 100
-	p := newProbe(t, config).login()
-	p.manage(true)
+	p := tightProbe(t)
 	p.deliver(0, "!<bound/>")
 	p.send(1001)
 	p.send(1002, stanzas("<a/>"))
