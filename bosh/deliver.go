@@ -97,7 +97,7 @@ func (m *machine) refill(el element) {
 	if k := m.replay.at(rid); k != nil && k.lacks == 0 && k.x != 0 {
 		x := k.x
 		k.x = 0
-		m.answer(x, m.again(rid, k))
+		m.repeat(x, rid, k)
 	}
 }
 

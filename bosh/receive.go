@@ -253,7 +253,7 @@ func (m *machine) repeatAnswered(x exchange, r *request) {
 	}
 	k.unheard = false
 	if k.lacks == 0 {
-		m.answer(x, m.again(r.rid, k))
+		m.repeat(x, r.rid, k)
 		return
 	}
 	if m.life == lifeDying { // nothing will be sent again

@@ -6,7 +6,7 @@ import "time"
 type kept struct {
 	x     exchange      // a repeat that waits until the server has sent everything again; 0: none
 	since time.Duration // of x
-	at    time.Duration // when it was answered
+	at    time.Duration // when it was answered, the last time
 
 	u, d  uint32 // stanzas up in requests, and down in responses, up to this one
 	lacks uint32 // stanzas that the server has yet to send again (takeover)

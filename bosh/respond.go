@@ -181,6 +181,15 @@ func (m *machine) count(k *kept, r *response) uint32 {
 }
 
 // again is the response that an answered request got (XEP-0124 §14.3).
+// repeat answers a request as it was answered before.
+func (m *machine) repeat(x exchange, rid uint64, k *kept) {
+	k.at = m.now
+	if m.acks.report == rid {
+		m.acks.report = 0 // the browser is about to have it (BOSH-091)
+	}
+	m.answer(x, m.again(rid, k))
+}
+
 func (m *machine) again(rid uint64, k *kept) response {
 	if k.rare != nil {
 		return *k.rare

@@ -151,8 +151,9 @@ func (o *machineOracle) repeated(rid uint64, ri *simRid, p response) {
 		return
 	}
 	if ri.foreign {
-		ri.foreign, ri.out, ri.at = false, p, o.w.clock // the truth knows what it was answered with
+		ri.foreign, ri.out = false, p // the truth knows what it was answered with
 	}
+	ri.at = o.w.clock
 	same := slices.EqualFunc(ri.out.payload, p.payload, func(a, b element) bool { return simSame(a.raw, b.raw) })
 	if !same {
 		o.fail("BOSH-136/other", "repeated rid %d gets %s, at first it got %s", rid, traceElements(p.payload), traceElements(ri.out.payload))

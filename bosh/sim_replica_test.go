@@ -16,6 +16,7 @@ type simReplica struct {
 
 	incarnation int
 	renewed     time.Duration // last time that it could renew its lease
+	doubts      int           // counts the times that it was late
 	leaving     bool          // it drains
 }
 
@@ -42,7 +43,7 @@ func (r *simReplica) newSession(honest bool) *simSession {
 	truth := newSimTruth(w, sid)
 	truth.honest = honest
 	r.site.truths[sid] = truth
-	s := &simSession{w: w, host: r, sid: sid, truth: truth, tries: map[exchange]*simHop{}, rids: map[exchange]uint64{}}
+	s := &simSession{w: w, host: r, sid: sid, sure: r.doubts, truth: truth, tries: map[exchange]*simHop{}, rids: map[exchange]uint64{}}
 	s.o = newMachineOracle(w, s, &w.plan.config, truth)
 	r.site.store.register(s)
 	r.sessions[sid] = s
@@ -234,6 +235,7 @@ func (r *simReplica) wake() {
 	r.site.store.renew(r, func(ok bool) {
 		if ok {
 			r.renewed = w.clock
+			r.doubts++
 			r.thaw()
 			return
 		}

@@ -41,6 +41,7 @@ type simSession struct {
 	upCount      uint32 // counted stanzas written
 	downCount    uint32 // counted stanzas delivered
 	upGeneration int    // counts resumptions
+	sure         int    // host.doubts when the store last said whose the session is
 
 	over bool // forgotten: the sid is invalid
 	dead bool // its process is gone
@@ -205,10 +206,36 @@ func (s *simSession) workUp() {
 			s.closeStream(*item.close)
 		case item.bounce != nil: // the oracle has judged it
 		default:
-			s.write(*item.forward)
+			s.confirm(*item.forward, generation)
+			return
 		}
 		s.upBusy = false
 		s.workUp()
+	})
+}
+
+// confirm writes once it is sure that the session is still this replica's, after it was late to renew its lease (7.4).
+func (s *simSession) confirm(f forwarding, generation int) {
+	doubts := s.host.doubts
+	if s.sure == doubts {
+		if generation == s.upGeneration {
+			s.write(f)
+		}
+		s.upBusy = false
+		s.workUp()
+		return
+	}
+	s.site().store.check(s, func(v storeVerdict) {
+		switch {
+		case s.over:
+		case v == storeOK:
+			s.sure = doubts
+			s.confirm(f, generation)
+		case v == storeAway:
+			s.later(200*time.Millisecond, func() { s.confirm(f, generation) })
+		default:
+			s.standDown()
+		}
 	})
 }
 

@@ -70,7 +70,7 @@ func (r *simReplica) handOn(t *simTry, req *request, c simClaim) {
 func (r *simReplica) adopt(t *simTry, req *request, c simClaim) {
 	w := r.site.w
 	sid := req.sid
-	s := &simSession{w: w, host: r, sid: sid, truth: r.site.truths[sid], tries: map[exchange]*simHop{}, rids: map[exchange]uint64{}}
+	s := &simSession{w: w, host: r, sid: sid, sure: r.doubts, truth: r.site.truths[sid], tries: map[exchange]*simHop{}, rids: map[exchange]uint64{}}
 	s.o = newMachineOracle(w, s, &w.plan.config, s.truth)
 	s.o.adopt(c)
 	s.lostCause = cause{kind: causeLost}
@@ -120,7 +120,7 @@ func (s *simSession) restore(c simClaim) bool {
 
 // checkAndResume asks the store once more, immediately before <resume/>.
 func (s *simSession) checkAndResume(tries int) {
-	asked := s.w.clock
+	asked, doubts := s.w.clock, s.host.doubts
 	s.site().store.check(s, func(v storeVerdict) {
 		if s.over {
 			return
@@ -135,6 +135,7 @@ func (s *simSession) checkAndResume(tries int) {
 		s.host.moment()
 		switch {
 		case v == storeOK:
+			s.sure = doubts
 			s.resume()
 		case v == storeAway && tries < 60:
 			s.later(time.Second, func() { s.checkAndResume(tries + 1) })

@@ -200,6 +200,7 @@ func TestFailover_7_OveractivityIsThatOfTheSession(t *testing.T) {
 	_, all := onLoopback(t, 2)
 	b := all[0].enter("alice", "")
 	held := b.hold("", "")
+	waitFor(t, func() bool { return b.heldNow() == 1 })
 	_ = b.next("", "") // it does not come, so that the one before cannot be answered for it
 	moved := b.to(all[1])
 	if out := moved.post(nil, moved.next("", "")); out.attr("condition") != policyViolation {
