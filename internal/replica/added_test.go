@@ -28,9 +28,7 @@ func (l *ledger) Relayed(o Outcome, added time.Duration) {
 // lag stands between two replicas and makes each way longer.
 func lag(t *testing.T, target string, by time.Duration) string {
 	t.Helper()
-	l := listen(t, "127.0.0.1:0")
-	var running sync.WaitGroup
-	pass := func(to, from net.Conn) {
+	return between(t, target, func(to, from net.Conn) {
 		defer to.Close()
 		b := make([]byte, 64*1024)
 		for {
@@ -40,27 +38,7 @@ func lag(t *testing.T, target string, by time.Duration) string {
 				return
 			}
 		}
-	}
-	running.Go(func() {
-		for {
-			near, err := l.Accept()
-			if err != nil {
-				return
-			}
-			far, err := net.Dial("tcp", target)
-			if err != nil {
-				near.Close()
-				continue
-			}
-			running.Go(func() { pass(far, near) })
-			running.Go(func() { pass(near, far) })
-		}
 	})
-	t.Cleanup(func() {
-		l.Close()
-		running.Wait()
-	})
-	return l.Addr().String()
 }
 
 // What handing on adds is the way there and back: not the time for which the owner holds a request, and all of the rest. The

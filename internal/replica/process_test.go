@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"os"
 	"os/exec"
@@ -234,16 +233,7 @@ func ask(ctx context.Context, url string) (status int, answer string) {
 	if err != nil {
 		return 0, ""
 	}
-	resp, err := browsers.Do(r)
-	if err != nil {
-		return 0, ""
-	}
-	defer resp.Body.Close()
-	b, err := io.ReadAll(resp.Body)
-	if err != nil {
-		return 0, ""
-	}
-	return resp.StatusCode, string(b)
+	return answered(browsers.Do(r))
 }
 
 var browsers = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}}

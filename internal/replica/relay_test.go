@@ -312,13 +312,13 @@ func TestRelaySeesTheOwnerDie(t *testing.T) {
 	t.Run("frozen", func(t *testing.T) {
 		o := startOwner(t, "127.0.0.1:0", id, hold)
 		stall := newStall(t, o.Address)
-		o.Address = stall.Addr().String()
+		o.Address = stall.address
 		run(t, o, stall.freeze, Unknown)
 	})
 	t.Run("frozen before a large request", func(t *testing.T) {
 		o := startOwner(t, "127.0.0.1:0", id, func(w http.ResponseWriter, r *http.Request) bool { return true })
 		stall := newStall(t, o.Address)
-		o.Address = stall.Addr().String()
+		o.Address = stall.address
 		request := Request{W: httptest.NewRecorder(), R: httptest.NewRequest(http.MethodPost, "/", nil)}
 		if got := c.Relay(request, o.Replica); got != Answered {
 			t.Fatalf("outcome %s", got)
@@ -413,17 +413,14 @@ func TestRelayStreams(t *testing.T) {
 
 // stall is a network path that can stop without breaking.
 type stall struct {
-	net.Listener
+	address string
 	frozen  chan struct{}
-	running sync.WaitGroup
 }
 
 func newStall(t *testing.T, target string) *stall {
 	t.Helper()
-	s := &stall{Listener: listen(t, "127.0.0.1:0"), frozen: make(chan struct{})}
-	var mu sync.Mutex
-	var conns []net.Conn
-	pass := func(to, from net.Conn) {
+	s := &stall{frozen: make(chan struct{})}
+	s.address = between(t, target, func(to, from net.Conn) {
 		b := make([]byte, 16*1024)
 		for {
 			n, err := from.Read(b)
@@ -436,33 +433,6 @@ func newStall(t *testing.T, target string) *stall {
 				return
 			}
 		}
-	}
-	s.running.Go(func() {
-		for {
-			near, err := s.Accept()
-			if err != nil {
-				return
-			}
-			far, err := net.Dial("tcp", target)
-			if err != nil {
-				near.Close()
-				continue
-			}
-			mu.Lock()
-			conns = append(conns, near, far)
-			mu.Unlock()
-			s.running.Go(func() { pass(far, near) })
-			s.running.Go(func() { pass(near, far) })
-		}
-	})
-	t.Cleanup(func() {
-		s.Close()
-		mu.Lock()
-		for _, c := range conns {
-			c.Close()
-		}
-		mu.Unlock()
-		s.running.Wait()
 	})
 	return s
 }

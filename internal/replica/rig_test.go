@@ -145,10 +145,51 @@ func (f *front) outcome(t *testing.T) Outcome {
 
 const patienceOfTests = 30 * time.Second
 
+// between stands between two replicas: pass moves what goes one way. It ends with the test.
+func between(t testing.TB, target string, pass func(to, from net.Conn)) (address string) {
+	t.Helper()
+	l := listen(t, "127.0.0.1:0")
+	var running sync.WaitGroup
+	var mu sync.Mutex
+	var conns []net.Conn // guarded by mu
+	running.Go(func() {
+		for {
+			near, err := l.Accept()
+			if err != nil {
+				return
+			}
+			far, err := net.Dial("tcp", target)
+			if err != nil {
+				near.Close()
+				continue
+			}
+			mu.Lock()
+			conns = append(conns, near, far)
+			mu.Unlock()
+			running.Go(func() { pass(far, near) })
+			running.Go(func() { pass(near, far) })
+		}
+	})
+	t.Cleanup(func() {
+		l.Close()
+		mu.Lock()
+		for _, c := range conns {
+			c.Close()
+		}
+		mu.Unlock()
+		running.Wait()
+	})
+	return l.Addr().String()
+}
+
 // post sends a request to the front.
 func (f *front) post(t testing.TB, body string) (status int, answer string) {
 	t.Helper()
-	resp, err := f.Client().Post(f.URL+"/http-bind", "text/xml", strings.NewReader(body))
+	return answered(f.Client().Post(f.URL+"/http-bind", "text/xml", strings.NewReader(body)))
+}
+
+// answered reads a response, zero if there is none or it breaks.
+func answered(resp *http.Response, err error) (status int, answer string) {
 	if err != nil {
 		return 0, ""
 	}
