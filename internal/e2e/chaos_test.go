@@ -60,11 +60,7 @@ func number(t *testing.T, name string, otherwise int) int {
 func ownServer(t *testing.T, start func() (*server, error)) *server {
 	t.Helper()
 	s, err := start()
-	if isMissing(err) {
-		missing(t, err)
-	} else if err != nil {
-		t.Fatal(err)
-	}
+	need(t, err)
 	showLogs(t, s.procs...)
 	t.Cleanup(func() {
 		for _, p := range s.procs {

@@ -57,13 +57,7 @@ func TestCheckFindsWhatServersOffer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	prosody13, err := startProsody13(true)
-	if isMissing(err) {
-		missing(t, err)
-	} else if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { prosody13.procs[0].stop() })
+	prosody13 := ownServer(t, func() (*server, error) { return startProsody13(true) })
 	prosody, ejabberd := getServer(t, "prosody"), getServer(t, "ejabberd")
 	direct := fmt.Sprintf("%s=xmpps://127.0.0.1:%d?ca=%s", ejabberd.domain, ejabberd.tlsPort, ca.file)
 	for _, c := range []struct {

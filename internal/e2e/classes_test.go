@@ -45,11 +45,7 @@ var startExternal = sync.OnceValues(func() (externalServer, error) {
 func externalEjabberd(t *testing.T) (*server, string) {
 	t.Helper()
 	s, err := startExternal()
-	if isMissing(err) {
-		missing(t, err)
-	} else if err != nil {
-		t.Fatal(err)
-	}
+	need(t, err)
 	showLogs(t, s.procs...)
 	return s.server, s.setting
 }

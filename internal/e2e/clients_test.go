@@ -79,11 +79,7 @@ type realClient struct {
 
 func nodeClient(file string, chromium bool) func(*testing.T, *server, string) {
 	return func(t *testing.T, s *server, url string) {
-		if err := nodePackages(); isMissing(err) {
-			missing(t, err)
-		} else if err != nil {
-			t.Fatal(err)
-		}
+		need(t, nodePackages())
 		if chromium {
 			needChromium(t)
 			browsers <- struct{}{}
@@ -145,11 +141,7 @@ func TestPage(t *testing.T) {
 	if ep.page == "" {
 		t.Skip("the servers' own endpoints have no page")
 	}
-	if err := nodePackages(); isMissing(err) {
-		missing(t, err)
-	} else if err != nil {
-		t.Fatal(err)
-	}
+	need(t, nodePackages())
 	needChromium(t)
 	resp, err := http.Get(ep.page)
 	if err != nil {

@@ -199,6 +199,16 @@ func listening(port int) func() bool {
 	}
 }
 
+// need ends a test whose set-up ended with err, unless that is nil.
+func need(t *testing.T, err error) {
+	t.Helper()
+	if isMissing(err) {
+		missing(t, err)
+	} else if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // missing skips the test, or fails it in CI, where everything must be installed.
 func missing(t *testing.T, err error) {
 	t.Helper()

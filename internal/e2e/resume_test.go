@@ -45,39 +45,62 @@ func TestClientResumption(t *testing.T) {
 	}
 }
 
-func testResumeAfterLoss(t *testing.T, s *server, ep endpoint) {
-	user := s.account(t)
-	bob := newClient(t, "websocket", ep, s.domain)
-	bob.login("PLAIN", s.account(t), password, "phone")
-	bob.send(`<presence xmlns="jabber:client"/>`)
-	alice := newClient(t, "websocket", ep, s.domain)
-	alice.login("PLAIN", user, password, "desk")
-	id := alice.enableSM()
-	alice.send(`<presence xmlns="jabber:client"/>`)
-	alice.send(`<presence xmlns="jabber:client" to="%s"/>`, bob.jid)
-	bob.awaitPresence(alice.jid, "")
-	alice.tr.drop()
-	const count = 20
-	for i := range count {
-		bob.send(`<message xmlns="jabber:client" to="%s" type="chat"><body>%d</body></message>`, alice.jid, i)
-	}
-	bob.query("get", "", `<query xmlns="jabber:iq:roster"/>`) // the server has taken all of them
+// resumer is alice, whose client does its own stream management, and bob, who would see her session end.
+type resumer struct {
+	s          *server
+	alice, bob *client
+	user, id   string // what alice resumes with
+}
 
-	again := newClient(t, "websocket", ep, s.domain)
-	if r := again.resumeSM(user, id, 0); r.XMLName.Local != "resumed" {
-		t.Fatalf("resume answered %v", r)
+func newResumer(t *testing.T, s *server, alices, bobs endpoint) *resumer {
+	t.Helper()
+	r := &resumer{s: s, user: s.account(t), alice: newClient(t, "websocket", alices, s.domain), bob: newClient(t, "websocket", bobs, s.domain)}
+	r.bob.login("PLAIN", s.account(t), password, "phone")
+	r.bob.send(`<presence xmlns="jabber:client"/>`)
+	r.alice.login("PLAIN", r.user, password, "desk")
+	r.id = r.alice.enableSM()
+	r.alice.send(`<presence xmlns="jabber:client"/>`)
+	r.alice.send(`<presence xmlns="jabber:client" to="%s"/>`, r.bob.jid)
+	r.bob.awaitPresence(r.alice.jid, "")
+	return r
+}
+
+// missed is how many messages alice gets when she comes back.
+const missed = 20
+
+// misses has bob write to alice, who has lost her connection.
+func (r *resumer) misses() {
+	for i := range missed {
+		r.bob.send(`<message xmlns="jabber:client" to="%s" type="chat"><body>%d</body></message>`, r.alice.jid, i)
 	}
-	for i := range count {
-		if got := again.awaitMessage(bob.jid).kid("body").Text; got != fmt.Sprint(i) {
+	r.bob.query("get", "", `<query xmlns="jabber:iq:roster"/>`) // the server has taken all of them
+}
+
+// resumes has alice come back elsewhere: she gets what she missed, and bob has not noticed anything.
+func (r *resumer) resumes(t *testing.T, ep endpoint) *client {
+	t.Helper()
+	again := newClient(t, "websocket", ep, r.s.domain)
+	if n := again.resumeSM(r.user, r.id, 0); n.XMLName.Local != "resumed" {
+		t.Fatalf("resume answered %v", n)
+	}
+	for i := range missed {
+		if got := again.awaitMessage(r.bob.jid).kid("body").Text; got != fmt.Sprint(i) {
 			t.Fatalf("message %d is %q", i, got)
 		}
 	}
 	// A directed presence means that bob would have seen the session end.
-	again.send(`<message xmlns="jabber:client" to="%s" type="chat"><body>back</body></message>`, bob.jid)
-	n := bob.await("anything of alice", func(n *node) bool { return n.attr("from") == alice.jid })
-	if !n.is(nsClient, "message") {
+	again.send(`<message xmlns="jabber:client" to="%s" type="chat"><body>back</body></message>`, r.bob.jid)
+	if n := r.bob.await("anything of alice", func(n *node) bool { return n.attr("from") == r.alice.jid }); !n.is(nsClient, "message") {
 		t.Errorf("bob saw %v", n)
 	}
+	return again
+}
+
+func testResumeAfterLoss(t *testing.T, s *server, ep endpoint) {
+	r := newResumer(t, s, ep, ep)
+	r.alice.tr.drop()
+	r.misses()
+	r.resumes(t, ep)
 }
 
 func testNoResumeAfterClose(t *testing.T, s *server, ep endpoint) {

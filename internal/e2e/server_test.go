@@ -79,16 +79,9 @@ var startAll = sync.OnceValue(func() map[string]*server {
 func getServer(t *testing.T, name string) *server {
 	t.Helper()
 	s, err := servers[name]()
-	switch {
-	case err == nil:
-		showLogs(t, s.procs...)
-		return s
-	case isMissing(err):
-		missing(t, err)
-	default:
-		t.Fatal(err)
-	}
-	return nil
+	need(t, err)
+	showLogs(t, s.procs...)
+	return s
 }
 
 func serverDir(name string) (string, error) {

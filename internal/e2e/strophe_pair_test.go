@@ -32,11 +32,7 @@ type stropheSide struct {
 // startStrophePair returns when both have logged in, and told the witness so. They end with the test.
 func startStrophePair(t *testing.T, s *server, url string, witness *client) *strophePair {
 	t.Helper()
-	if err := nodePackages(); isMissing(err) {
-		missing(t, err)
-	} else if err != nil {
-		t.Fatal(err)
-	}
+	need(t, nodePackages())
 	needChromium(t)
 	browsers <- struct{}{}
 	cmd := exec.Command("node", "pair.mjs", url, s.domain, s.account(t), password, s.account(t), witness.jid)

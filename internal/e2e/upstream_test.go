@@ -29,27 +29,11 @@ func TestUpstreamAgainstRealServers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	start := func(f func() (*server, error)) *server {
-		t.Helper()
-		s, err := f()
-		if isMissing(err) {
-			missing(t, err)
-		} else if err != nil {
-			t.Fatal(err)
-		}
-		showLogs(t, s.procs...)
-		t.Cleanup(func() {
-			for _, p := range s.procs {
-				p.stop()
-			}
-		})
-		return s
-	}
-	clear13 := start(func() (*server, error) { return startProsody13(false) })
-	tls13 := start(func() (*server, error) { return startProsody13(true) })
+	clear13 := ownServer(t, func() (*server, error) { return startProsody13(false) })
+	tls13 := ownServer(t, func() (*server, error) { return startProsody13(true) })
 	old := getServer(t, "prosody")
 	ejabberd, external := externalEjabberd(t)
-	ejabberd24 := start(startEjabberd24)
+	ejabberd24 := ownServer(t, startEjabberd24)
 
 	users := func(s *server) []string { return []string{s.account(t), s.account(t)} }
 	named := func(name string, s *server, setting, class, mechanism string) upstreamCase {
