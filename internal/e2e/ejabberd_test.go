@@ -75,15 +75,7 @@ func runEjabberd(v ejabberdVersion) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	dir, err := serverDir(v.name)
-	if err != nil {
-		return nil, err
-	}
-	ports, err := freePorts(3)
-	if err != nil {
-		return nil, err
-	}
-	ca, err := testCA()
+	dir, ports, ca, err := premises(v.name, 3)
 	if err != nil {
 		return nil, err
 	}

@@ -69,15 +69,7 @@ func startJabberd2() (*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	dir, err := serverDir("jabberd2")
-	if err != nil {
-		return nil, err
-	}
-	ports, err := freePorts(2)
-	if err != nil {
-		return nil, err
-	}
-	ca, err := testCA()
+	dir, ports, ca, err := premises("jabberd2", 2)
 	if err != nil {
 		return nil, err
 	}

@@ -45,15 +45,7 @@ func startProsody() (*server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("prosody: %w", errMissing)
 	}
-	dir, err := serverDir("prosody")
-	if err != nil {
-		return nil, err
-	}
-	ports, err := freePorts(3)
-	if err != nil {
-		return nil, err
-	}
-	ca, err := testCA()
+	dir, ports, ca, err := premises("prosody", 3)
 	if err != nil {
 		return nil, err
 	}

@@ -84,7 +84,15 @@ func getServer(t *testing.T, name string) *server {
 	return s
 }
 
-func serverDir(name string) (string, error) {
-	dir := filepath.Join(runDir, name)
-	return dir, os.MkdirAll(dir, 0o755)
+// premises returns what a server is set up with: a directory of its name, n ports, and who issues its certificates.
+func premises(name string, n int) (dir string, ports []int, ca *authority, err error) {
+	dir = filepath.Join(runDir, name)
+	if err = os.MkdirAll(dir, 0o755); err != nil {
+		return "", nil, nil, err
+	}
+	if ports, err = freePorts(n); err != nil {
+		return "", nil, nil, err
+	}
+	ca, err = testCA()
+	return dir, ports, ca, err
 }
