@@ -36,15 +36,23 @@ fuzz:
 bench:
 	go test -run '^$$' -bench . -benchmem ./...
 
+# 3 rounds take about 25 minutes and no more than BENCH_MINUTES; internal/e2e/bench_test.go says what the settings mean.
 # The servers' own endpoints are measured too unless BENCH_OTHERS is empty, how cost grows with sessions unless BENCH_GROWTH is.
+# A short try: make bench-system BENCH_ROUNDS=1 BENCH_SECONDS=1 BENCH_SESSIONS=200 BENCH_GROWTH=50,100
 # What is printed is also in BENCH_OUT.md, .json and .svg.
 BENCH_ROUNDS ?= 3
+BENCH_MINUTES ?= 28
+BENCH_SECONDS ?= 4
+BENCH_SESSIONS ?= 2000
+BENCH_ONLY ?=
 BENCH_OTHERS ?= 1
-BENCH_GROWTH ?= 1
+BENCH_GROWTH ?= 200,1000,4000,10000
 BENCH_OUT ?= $(CURDIR)/.cache/bench
 bench-system:
 	mkdir -p $(dir $(BENCH_OUT))
-	E2E_BENCH_ROUNDS=$(BENCH_ROUNDS) E2E_BENCH_OTHERS=$(BENCH_OTHERS) E2E_BENCH_GROWTH=$(BENCH_GROWTH) E2E_BENCH_OUT=$(BENCH_OUT) \
+	E2E_BENCH_ROUNDS=$(BENCH_ROUNDS) E2E_BENCH_MINUTES=$(BENCH_MINUTES) E2E_BENCH_SECONDS=$(BENCH_SECONDS) \
+	E2E_BENCH_SESSIONS=$(BENCH_SESSIONS) E2E_BENCH_ONLY='$(BENCH_ONLY)' E2E_BENCH_OTHERS=$(BENCH_OTHERS) \
+	E2E_BENCH_GROWTH='$(BENCH_GROWTH)' E2E_BENCH_OUT=$(BENCH_OUT) \
 		go test -tags e2e -count 1 -timeout 0 -v -run '^TestBenchSystem$$' ./internal/e2e
 
 SOAK_MINUTES ?= 10

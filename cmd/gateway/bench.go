@@ -22,10 +22,12 @@ type benchCommand struct {
 }
 
 type benchCommands struct {
-	Chat  benchChat  `cmd:"" help:"Pairs of sessions that send each other messages: throughput, latency, CPU."`
-	Idle  benchIdle  `cmd:"" help:"Sessions that log in and do nothing: logins per second, memory, CPU."`
-	Stub  benchStub  `cmd:"" help:"Run an XMPP server that only routes, to stand behind what is measured."`
-	Relay benchRelay `cmd:"" help:"Run a TCP relay, the yardstick."`
+	Chat   benchChat   `cmd:"" help:"Pairs of sessions that send each other messages: throughput, latency, CPU."`
+	Idle   benchIdle   `cmd:"" help:"Sessions that log in and do nothing: logins per second, memory, CPU."`
+	Stub   benchStub   `cmd:"" help:"Run an XMPP server that only routes, to stand behind what is measured."`
+	Poll   benchPoll   `cmd:"" help:"BOSH sessions that poll and get nothing: CPU per empty response."`
+	Detour benchDetour `cmd:"" help:"BOSH sessions whose requests go to two replicas in turn: what the wrong one adds."`
+	Relay  benchRelay  `cmd:"" help:"Run a TCP relay, the yardstick."`
 }
 
 func (c *benchCommand) Run(p *process) error {
@@ -53,13 +55,14 @@ type benchTarget struct {
 	User     string        `name:"user" default:"u%d" help:"Account; %d is replaced by the session's number."`
 	Accounts int           `name:"accounts" default:"0" help:"How many accounts there are; sessions share them. 0: one each."`
 	Password string        `name:"password" default:"secret" help:"Password of all accounts."`
+	AtOnce   int           `name:"at-once" default:"64" help:"Logins that go on at any time."`
 	PID      []int         `name:"pid" help:"Processes whose CPU time and memory are measured, repeatable."`
 	JSON     bool          `name:"json" help:"Print JSON."`
 	Timeout  time.Duration `name:"timeout" default:"10m" help:"Give up after that time."`
 }
 
 func (t *benchTarget) target() load.Target {
-	return load.Target{URL: t.URL, Domain: t.Domain, User: t.User, Accounts: t.Accounts, Password: t.Password}
+	return load.Target{URL: t.URL, Domain: t.Domain, User: t.User, Accounts: t.Accounts, Password: t.Password, AtOnce: t.AtOnce}
 }
 
 // context ends with a signal or the timeout.
@@ -79,8 +82,8 @@ type benchChat struct {
 }
 
 func (c *benchChat) Run(p *process) error {
-	if c.Pairs < 1 || c.InFlight < 1 || c.Duration <= 0 || c.Warmup < 0 || c.Rate < 0 {
-		return errors.New("bench: pairs, in-flight and duration have to be positive, warmup and rate not negative")
+	if c.Pairs < 1 || c.InFlight < 1 || c.AtOnce < 1 || c.Duration <= 0 || c.Warmup < 0 || c.Rate < 0 {
+		return errors.New("bench: pairs, in-flight, at-once and duration have to be positive, warmup and rate not negative")
 	}
 	ctx, stop := c.context()
 	defer stop()
@@ -106,8 +109,8 @@ type benchIdle struct {
 }
 
 func (c *benchIdle) Run(p *process) error {
-	if c.Sessions < 1 || c.Settle < 0 || c.Hold < 0 {
-		return errors.New("bench: sessions has to be positive, settle and hold not negative")
+	if c.Sessions < 1 || c.AtOnce < 1 || c.Settle < 0 || c.Hold < 0 {
+		return errors.New("bench: sessions and at-once have to be positive, settle and hold not negative")
 	}
 	ctx, stop := c.context()
 	defer stop()
@@ -135,10 +138,11 @@ type benchStub struct {
 	Domain string `name:"domain" default:"stub.test" help:"XMPP domain."`
 	Cert   string `name:"cert" help:"PEM file with certificate chain: direct TLS."`
 	Key    string `name:"key" help:"PEM file with the private key."`
+	Acks   bool   `name:"stream-management" help:"Offer XEP-0198; resumptions are refused."`
 }
 
 func (c *benchStub) Run() error {
-	s := &load.Stub{Domain: c.Domain}
+	s := &load.Stub{Domain: c.Domain, StreamManagement: c.Acks}
 	if c.Cert != "" {
 		pair, err := tls.LoadX509KeyPair(c.Cert, c.Key)
 		if err != nil {

@@ -3,316 +3,215 @@
 package e2e
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
-	"strconv"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
 )
 
 // The system benchmark: `make bench-system`. It starts a stub server, a plain TCP relay, HAProxy and the gateway, and takes
-// the same load over each in turn, round after round, so that a machine whose speed drifts does not favour anybody. Then it
-// takes a fixed load over more and more sessions. Figures are medians over the rounds; × is the median of the rounds' ratios
-// to the relay. E2E_BENCH_ROUNDS sets the rounds, E2E_BENCH_OTHERS=1 measures the servers' own endpoints too,
-// E2E_BENCH_GROWTH=1 how cost grows with sessions; E2E_BENCH_OUT=FILE writes FILE.md, FILE.json and FILE.svg.
-
-// subject is one thing that stands between the load and a server, or a server with endpoints of its own.
-type subject struct {
-	name     string
-	url      string
-	domain   string
-	accounts int // 0: everybody is let in
-	procs    []*process
-	light    bool     // too slow for the full load: fewer sessions
-	fresh    int64    // bytes of memory before any load
-	quiet    *subject // another one, for idle sessions; nil: this one
+// the same load over each in turn, round after round, so that a machine whose speed drifts does not favour anybody. After the
+// first round it takes a fixed load over more and more sessions. Figures are medians over the rounds; × is the median of the
+// rounds' ratios to the relay. A subject that fails does not keep the others from being measured: its row says why, and the
+// test fails when all is done. Settings, all with the prefix E2E_BENCH_:
+//
+//	ROUNDS    rounds; without it the test is skipped
+//	MINUTES   time for everything (28): rounds that do not fit into it are left out
+//	SECONDS   one measurement (4)
+//	SESSIONS  idle sessions (2000); a twentieth as many pairs chat
+//	ONLY      measure only subjects whose name matches the expression; the relay always is
+//	OTHERS    1: measure the servers' own endpoints too
+//	GROWTH    sizes for how cost grows with sessions, as in 200,1000
+//	OUT       write OUT.md, OUT.json and OUT.svg
+type benchPlan struct {
+	ctx      context.Context // ends when the time is over
+	rounds   int
+	seconds  int
+	sessions int
+	only     *regexp.Regexp
+	others   bool
+	growth   []int
 }
 
-// idle measures sessions that do nothing.
-func (s *subject) idle(sessions int, result *idleResult) (kibPerSession float64, err error) {
-	if s.quiet != nil {
-		s = s.quiet
-	}
-	err = bench(*s, result, "idle", "--sessions", fmt.Sprint(sessions), "--settle", "6s", "--hold", "4s")
-	return float64(result.Bytes-s.fresh) / 1024 / float64(sessions), err
-}
+const benchRate = 500 // messages, or requests, per second where latency is measured
 
-// chatResult and idleResult are what `gateway bench --json` prints.
-type chatResult struct {
-	PerSecond                float64
-	CPUPerMessage            time.Duration
-	Latency                  struct{ P50, P99 time.Duration }
-	Lost, Doubled, Reordered uint64
-}
-
-type idleResult struct {
-	Sessions        int
-	LoginsPerSecond float64
-	Bytes           int64 // of memory at the end
-	CPUPerSecond    time.Duration
-}
-
-const benchRate = 500 // messages per second of the latency measurement
+// benchPatience bounds one run of the generator.
+const benchPatience = 2 * time.Minute
 
 func TestBenchSystem(t *testing.T) {
-	rounds, err := strconv.Atoi(os.Getenv("E2E_BENCH_ROUNDS"))
-	if err != nil || rounds < 1 {
+	if os.Getenv("E2E_BENCH_ROUNDS") == "" {
 		t.Skip("runs only by make bench-system, which sets E2E_BENCH_ROUNDS")
 	}
-	report := benchReport{Machine: describeMachine()}
-	stub := startStubs(t)
-	subjects := append(benchSubjects(t, stub), benchOthers(t)...)
+	plan := readBenchPlan(t)
+	report := benchReport{Machine: describeMachine(), Seconds: plan.seconds}
+	began := time.Now()
+	subjects := benchSubjects(t, plan)
+	t.Logf("everything is up after %v", time.Since(began).Round(time.Second))
 	rows := make([]benchRow, len(subjects))
 	for i, s := range subjects {
 		rows[i].Name = s.name
 	}
-	for round := range rounds {
+	for round := range plan.rounds {
 		for i, s := range subjects {
-			f := measure(s)
-			rows[i].Rounds = append(rows[i].Rounds, f)
-			t.Logf("round %d, %s: %+v", round+1, s.name, f)
-			if f.Lost+f.Misordered > 0 {
-				t.Errorf("%s lost or misplaced messages: %+v", s.name, f)
+			start := time.Now()
+			f := plan.measure(s)
+			if plan.over() {
+				break
 			}
+			rows[i].Rounds = append(rows[i].Rounds, f)
+			t.Logf("round %d, %s, %v: %s", round+1, s.name, time.Since(start).Round(time.Second), f)
 		}
-	}
-	report.take(rows)
-	for _, s := range subjects[:3] {
-		if os.Getenv("E2E_BENCH_GROWTH") == "" {
+		if plan.over() {
 			break
 		}
-		report.Growth = append(report.Growth, benchGrowth{Name: s.name, Points: grow(t, s)})
+		report.Rounds++
+		if round == 0 {
+			report.Growth = plan.growAll(t, subjects)
+		}
 	}
+	if report.Rounds < plan.rounds {
+		report.Notes = append(report.Notes, fmt.Sprintf("time was over after %d of %d rounds (BENCH_MINUTES)", report.Rounds, plan.rounds))
+	}
+	report.Notes = append(report.Notes, plan.fileLimits()...)
+	report.take(rows)
+	report.Took = time.Since(began).Round(time.Second).String()
 	fmt.Print(report.text())
 	if out := os.Getenv("E2E_BENCH_OUT"); out != "" {
 		if err := report.write(out); err != nil {
 			t.Error(err)
 		}
 	}
+	for _, failure := range report.failures() {
+		t.Error(failure)
+	}
+	if report.Rounds == 0 {
+		t.Error("not one round has ended")
+	}
 }
 
-// startBench starts a helper of the bench command on a free port.
-func startBench(t *testing.T, name string, args ...string) (*process, int) {
+func readBenchPlan(t *testing.T) *benchPlan {
 	t.Helper()
-	bin, err := gatewayBinary()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Duration(number(t, "E2E_BENCH_MINUTES", 28))*time.Minute)
+	t.Cleanup(cancel)
+	only, err := regexp.Compile(os.Getenv("E2E_BENCH_ONLY"))
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("E2E_BENCH_ONLY: %v", err)
 	}
-	port, err := freePort()
-	if err != nil {
-		t.Fatal(err)
+	return &benchPlan{
+		ctx: ctx, rounds: number(t, "E2E_BENCH_ROUNDS", 1), seconds: number(t, "E2E_BENCH_SECONDS", 4),
+		sessions: number(t, "E2E_BENCH_SESSIONS", 2000), only: only, others: os.Getenv("E2E_BENCH_OTHERS") != "",
+		growth: growthSizes(t, os.Getenv("E2E_BENCH_GROWTH")),
 	}
-	p, err := startProcess(name, runDir, nil, bin, append([]string{"bench", name, "--listen", fmt.Sprintf("127.0.0.1:%d", port)}, args...)...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := until(t.Context(), "listener", p, listening(port)); err != nil {
-		t.Fatal(err)
-	}
-	return p, port
 }
 
-// stubs are the servers behind what is measured: nothing but routing, in the clear and by direct TLS.
-type stubs struct {
-	plain, secure int // ports
-	ca            string
-	cert          certFiles
+func (b *benchPlan) over() bool { return b.ctx.Err() != nil }
+
+// span is a duration as the generator wants it, in units of one measurement.
+func (b *benchPlan) span(measurements float64) string {
+	return time.Duration(measurements * float64(b.seconds) * float64(time.Second)).String()
 }
 
-const stubDomain = "stub.test"
-
-func startStubs(t *testing.T) stubs {
-	t.Helper()
-	ca, err := testCA()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cert, err := ca.issue(runDir, stubDomain, false, false, stubDomain)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := stubs{ca: ca.file, cert: cert}
-	_, s.plain = startBench(t, "stub", "--domain", stubDomain)
-	_, s.secure = startBench(t, "stub", "--domain", stubDomain, "--cert", cert.cert, "--key", cert.key)
-	return s
+// chatResult, idleResult, pollResult and detourResult are what `gateway bench --json` prints.
+type chatResult struct {
+	PerSecond                float64
+	CPUPerMessage            time.Duration
+	Latency                  benchLatency
+	Lost, Doubled, Reordered uint64
 }
 
-// benchSubjects starts what stands in front of a stub. The relay, which is the yardstick, comes first, then the gateway.
-func benchSubjects(t *testing.T, to stubs) []subject {
-	plain := fmt.Sprintf("127.0.0.1:%d", to.plain)
-	list := []subject{twice(func() subject {
-		p, port := startBench(t, "relay", "--to", plain)
-		return subject{name: "TCP relay", url: fmt.Sprintf("tcp://127.0.0.1:%d", port), procs: []*process{p}}
-	})}
-	for _, kind := range transports {
-		list = append(list, twice(func() subject {
-			ep, p := benchGateway(t, "--domain", stubDomain+"=xmpp://"+plain+"?tls=none")
-			return subject{name: "stanzagate, " + kind, url: ep.urls()[kind], procs: []*process{p}}
-		}))
-	}
-	for _, kind := range transports {
-		list = append(list, twice(func() subject {
-			port, err := freePort()
-			if err != nil {
-				t.Fatal(err)
-			}
-			at := fmt.Sprintf("127.0.0.1:%d", port)
-			_, p := benchGateway(t, "--tls.listen", at, "--tls.cert", to.cert.cert, "--tls.key", to.cert.key,
-				"--domain", fmt.Sprintf("%s=xmpps://127.0.0.1:%d?ca=%s", stubDomain, to.secure, to.ca))
-			ep := endpoint{bosh: "https://" + at + "/http-bind", websocket: "wss://" + at + "/xmpp-websocket"}
-			return subject{name: "stanzagate, " + kind + ", TLS both ways", url: ep.urls()[kind], procs: []*process{p}}
-		}))
-	}
-	if s, err := benchHAProxy(t, to.plain); err == nil {
-		list = append(list, s)
-	} else {
-		t.Logf("HAProxy is left out: %v", err)
-	}
-	for i := range list {
-		for s := &list[i]; s != nil; s = s.quiet {
-			s.domain, s.fresh = stubDomain, memoryOf(t, s.procs)
-		}
-	}
-	return list
+type benchLatency struct{ P50, P99 time.Duration }
+
+type idleResult struct {
+	Sessions        int
+	LoginsPerSecond float64
+	Bytes           int64 // of memory at the end
+	BytesPerSession int64 // by how much that has grown
+	CPUPerSecond    time.Duration
 }
 
-// twice starts a subject, and once more for what its sessions take: memory is not to depend on what a load left behind.
-func twice(start func() subject) subject {
-	s, quiet := start(), start()
-	s.quiet = &quiet
-	return s
-}
+type pollResult struct{ CPUPerEmpty time.Duration }
 
-// benchGateway starts a gateway without limits.
-func benchGateway(t *testing.T, flags ...string) (endpoint, *process) {
-	t.Helper()
-	ep, p, err := startGateway(append([]string{"--limit.sessions-per-address", "0", "--limit.creations-per-address", "0", "--log.level", "warn"}, flags...)...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return ep, p
-}
+type detourResult struct{ Direct, Detour benchLatency }
 
-// urls are an endpoint's by transport.
-func (e endpoint) urls() map[string]string {
-	return map[string]string{"websocket": e.websocket, "bosh": e.bosh}
-}
-
-// benchHAProxy is HAProxy as a plain TCP proxy.
-func benchHAProxy(t *testing.T, to int) (subject, error) {
-	if _, err := exec.LookPath("haproxy"); err != nil {
-		return subject{}, err
+// measure takes one round of one subject. What fails does not keep the rest from being measured.
+func (b *benchPlan) measure(s *subject) (f benchFigures) {
+	if s.failure != nil {
+		f.failed(s.failure)
+		return f
 	}
-	port, err := freePort()
-	if err != nil {
-		return subject{}, err
-	}
-	config := filepath.Join(t.TempDir(), "haproxy.cfg")
-	text := fmt.Sprintf("global\n maxconn 9900\ndefaults\n mode tcp\n timeout connect 5s\n timeout client 1h\n timeout server 1h\n"+
-		"listen relay\n bind 127.0.0.1:%d\n server stub 127.0.0.1:%d\n", port, to)
-	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
-		return subject{}, err
-	}
-	p, err := startProcess("haproxy", runDir, nil, "haproxy", "-db", "-f", config)
-	if err != nil {
-		return subject{}, err
-	}
-	return subject{name: "HAProxy, mode tcp", url: fmt.Sprintf("tcp://127.0.0.1:%d", port), procs: []*process{p}},
-		until(t.Context(), "listener", p, listening(port))
-}
-
-// benchOthers is what needs real servers: their own endpoints, with what the server itself does in their figures, and
-// sessions that can be resumed.
-func benchOthers(t *testing.T) (list []subject) {
-	if os.Getenv("E2E_BENCH_OTHERS") == "" {
-		return nil
-	}
-	for _, name := range []string{"prosody", "ejabberd"} {
-		s := getServer(t, name)
-		for _, kind := range transports {
-			list = append(list, subject{
-				name: name + "'s own " + kind, url: s.native[kind], domain: s.domain, accounts: accountsPerServer, procs: s.procs, light: true,
-				fresh: memoryOf(t, s.procs),
-			})
-		}
-	}
-	return append(list, benchResumable(t)...)
-}
-
-// benchResumable is the gateway in front of a server whose sessions can be resumed, first with sessions that die with it and
-// then with the store. The generator is the only client, and the gateway alone is measured.
-func benchResumable(t *testing.T) (list []subject) {
-	s, err := startProsody13(false)
-	if err != nil {
-		t.Logf("resumable sessions are left out: %v", err)
-		return nil
-	}
-	t.Cleanup(func() {
-		for _, p := range s.procs {
-			p.stop()
-		}
-	})
-	setting := fmt.Sprintf("%s=xmpp://127.0.0.1:%d?tls=none", s.domain, s.port)
-	ep, p := benchGateway(t, "--domain", setting)
-	r := startReplicas(t, 1, startRedis(t, false), "--log.level", "warn", "--domain", setting)[0]
-	list = []subject{
-		{name: "stanzagate, bosh, Prosody 13", url: ep.bosh, procs: []*process{p}},
-		{name: "stanzagate, bosh, Prosody 13, resumable on Redis", url: fmt.Sprintf("http://127.0.0.1:%d/http-bind", r.listen), procs: []*process{r.proc}},
-	}
-	for i := range list {
-		list[i].domain, list[i].accounts, list[i].light, list[i].fresh = s.domain, accountsPerServer, true, memoryOf(t, list[i].procs)
-	}
-	return list
-}
-
-// measure takes one round of one subject.
-func measure(s subject) benchFigures {
-	var f benchFigures
-	pairs, sessions := 100, 2000
+	sessions, pairs := b.sessions, max(1, b.sessions/20)
 	if s.light {
-		pairs, sessions = 40, 400
+		sessions, pairs = max(1, sessions/5), max(1, pairs*2/5)
 	}
-	var idle idleResult
-	each, err := s.idle(sessions, &idle)
-	if f.failed(err) {
-		return f
-	}
-	f.KiBPerSession, f.LoginsPerSecond, f.IdleCPUMicros = each, idle.LoginsPerSecond, micros(idle.CPUPerSecond)/float64(sessions)
+	f.failed(b.measureIdle(s, sessions, &f))
 	var chat chatResult
-	if f.failed(bench(s, &chat, "chat", "--pairs", fmt.Sprint(pairs), "--warmup", "1s", "--duration", "4s")) {
-		return f
+	if !f.failed(b.chat(s, &chat, pairs, "1s", b.span(1), 0)) {
+		f.PerSecond, f.CPUMicros = chat.PerSecond, micros(chat.CPUPerMessage)
 	}
-	f.PerSecond, f.CPUMicros = chat.PerSecond, micros(chat.CPUPerMessage)
-	f.Lost, f.Misordered = chat.Lost, chat.Doubled+chat.Reordered
+	f.count(chat)
 	chat = chatResult{}
-	if f.failed(bench(s, &chat, "chat", "--pairs", fmt.Sprint(pairs), "--warmup", "1s", "--duration", "4s", "--rate", fmt.Sprint(benchRate))) {
-		return f
+	if !f.failed(b.chat(s, &chat, pairs, "1s", b.span(1), benchRate)) {
+		f.P50Micros, f.P99Micros = micros(chat.Latency.P50), micros(chat.Latency.P99)
 	}
-	f.P50Micros, f.P99Micros = micros(chat.Latency.P50), micros(chat.Latency.P99)
-	f.Lost += chat.Lost
-	f.Misordered += chat.Doubled + chat.Reordered
+	f.count(chat)
+	if s.polls {
+		var poll pollResult
+		if !f.failed(b.run(s, &poll, "poll", "--sessions", fmt.Sprint(sessions), "--wait", "1", "--duration", b.span(1))) {
+			f.PollMicros = micros(poll.CPUPerEmpty)
+		}
+	}
+	if s.other != "" {
+		var d detourResult
+		if !f.failed(b.run(s, &d, "detour", "--other", s.other, "--sessions", fmt.Sprint(pairs), "--rate", fmt.Sprint(benchRate), "--duration", b.span(2))) {
+			f.AddedP50Micros, f.AddedP99Micros = micros(d.Detour.P50-d.Direct.P50), micros(d.Detour.P99-d.Direct.P99)
+		}
+	}
+	if s.stored {
+		f.failed(s.mustHaveStored())
+	}
 	return f
 }
 
-// failed notes an error.
-func (f *benchFigures) failed(err error) bool {
-	if err != nil {
-		f.Failure = err.Error()
+// measureIdle measures sessions that do nothing, in a process that no other load has touched, if one can be had.
+func (b *benchPlan) measureIdle(s *subject, sessions int, f *benchFigures) error {
+	on := *s
+	if s.start != nil {
+		fresh, err := s.start()
+		defer fresh.stop()
+		if err != nil {
+			return err
+		}
+		on.instance = fresh
 	}
-	return err != nil
+	var idle idleResult
+	if err := b.run(&on, &idle, "idle", "--sessions", fmt.Sprint(sessions), "--settle", b.span(1.5), "--hold", b.span(1)); err != nil {
+		return err
+	}
+	f.KiBPerSession = float64(idle.Bytes-on.fresh) / 1024 / float64(sessions)
+	if s.start == nil { // its memory has a history
+		f.KiBPerSession = float64(max(0, idle.BytesPerSession)) / 1024
+	}
+	f.LoginsPerSecond, f.IdleCPUMicros = idle.LoginsPerSecond, micros(idle.CPUPerSecond)/float64(sessions)
+	return nil
+}
+
+// chat has pairs talk, as fast as they can if rate is 0.
+func (b *benchPlan) chat(s *subject, result *chatResult, pairs int, warmup, duration string, rate int) error {
+	return b.run(s, result, "chat", "--pairs", fmt.Sprint(pairs), "--warmup", warmup, "--duration", duration, "--rate", fmt.Sprint(rate))
 }
 
 func micros(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
 
 var errNoURL = errors.New("no endpoint")
 
-// bench runs the generator in a process of its own.
-func bench(s subject, result any, what string, args ...string) error {
+// run runs the generator in a process of its own.
+func (b *benchPlan) run(s *subject, result any, what string, args ...string) error {
 	if s.url == "" {
 		return errNoURL
 	}
@@ -323,13 +222,21 @@ func bench(s subject, result any, what string, args ...string) error {
 	args = append([]string{
 		"bench", what, "--json", "--url", s.url, "--domain", s.domain, "--password", password, "--accounts", fmt.Sprint(s.accounts),
 	}, args...)
+	if s.light {
+		args = append(args, "--at-once", "8")
+	}
 	for _, p := range s.procs {
 		args = append(args, "--pid", fmt.Sprint(p.cmd.Process.Pid))
 	}
+	ctx, cancel := context.WithTimeout(b.ctx, benchPatience)
+	defer cancel()
 	var errs strings.Builder
-	cmd := exec.Command(bin, args...)
+	cmd := exec.CommandContext(ctx, bin, args...)
 	cmd.Stderr = &errs
 	out, err := cmd.Output()
+	if ctx.Err() != nil {
+		return fmt.Errorf("%s: %w", what, ctx.Err())
+	}
 	if err != nil {
 		return fmt.Errorf("%s: %w: %s", what, err, strings.TrimSpace(errs.String()))
 	}

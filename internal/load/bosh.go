@@ -19,13 +19,14 @@ const nsHTTPBind = "http://jabber.org/protocol/httpbind"
 // side, a second carries what cannot wait. The other side answers in the order of the rids, so one goroutine reads them in
 // turn.
 type boshSession struct {
-	d      *dialer
+	d      [2]*dialer // of each connection
 	number int
 	sid    string
 	domain string
 	ctx    context.Context
 
 	mu      sync.Mutex
+	first   int // connection that is used unless it is busy
 	conns   [2]*httpConn
 	rid     uint64
 	flight  []int // connection of each unanswered request, oldest first; at most 2
@@ -43,8 +44,8 @@ type httpConn struct {
 }
 
 func newBOSHSession(ctx context.Context, d *dialer, domain string, number int) (*boshSession, error) {
-	s := &boshSession{d: d, number: number, domain: domain, ctx: ctx, rid: 1 + rand.Uint64N(1<<40)}
-	if err := s.post(" to='"+domain+"' wait='60' hold='1' ver='1.6' xml:lang='en' xmpp:version='1.0' xmlns:xmpp='urn:xmpp:xbosh'", nil); err != nil {
+	s := &boshSession{d: [2]*dialer{d, d}, number: number, domain: domain, ctx: ctx, rid: 1 + rand.Uint64N(1<<40)}
+	if err := s.post(fmt.Sprintf(" to='%s' wait='%d' hold='1' ver='1.6' xml:lang='en' xmpp:version='1.0' xmlns:xmpp='urn:xmpp:xbosh'", domain, d.wait), nil); err != nil {
 		s.close()
 		return nil, err
 	}
@@ -159,12 +160,13 @@ func (s *boshSession) flushLocked(attrs string) error {
 	if s.over != nil {
 		return s.over
 	}
-	i := 0
-	if s.conns[0] != nil && s.conns[0].busy {
-		i = 1
+	i := s.first
+	if s.conns[i] != nil && s.conns[i].busy {
+		i = 1 - i
 	}
+	d := s.d[i]
 	if s.conns[i] == nil {
-		c, err := s.d.dial(s.ctx, s.number)
+		c, err := d.dial(s.ctx, s.number)
 		if err != nil {
 			return err
 		}
@@ -182,9 +184,9 @@ func (s *boshSession) flushLocked(attrs string) error {
 	length := len(b) + len(s.pending) + len("</body>")
 	req := make([]byte, 0, length+200)
 	req = append(req, "POST "...)
-	req = append(req, s.d.path...)
+	req = append(req, d.path...)
 	req = append(req, " HTTP/1.1\r\nHost: "...)
-	req = append(req, s.d.host...)
+	req = append(req, d.host...)
 	req = append(req, "\r\nContent-Type: text/xml; charset=utf-8\r\nContent-Length: "...)
 	req = strconv.AppendInt(req, int64(length), 10)
 	req = append(req, "\r\n\r\n"...)

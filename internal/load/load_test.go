@@ -84,6 +84,32 @@ func TestIdleCountsSessions(t *testing.T) {
 	}
 }
 
+// TestStubManagesStreams: what was sent is acknowledged, and the acknowledgement of what is delivered is asked for, once until
+// it comes.
+func TestStubManagesStreams(t *testing.T) {
+	ln := listen(t)
+	stub := &Stub{Domain: "stub.test", StreamManagement: true}
+	start(t, func(ctx context.Context) error { return stub.Serve(ctx, ln) })
+	sessions, jids, err := loginAll(t.Context(), target(ln.Addr().String()), 1)
+	defer closeAll(sessions)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := sessions[0]
+	message := string(newEnvelope(jids[0], "").stamp(0, 0)) // to itself
+	for _, step := range []struct{ send, want string }{
+		{"<enable xmlns='urn:xmpp:sm:3' resume='true'/>", " resume='true'"},
+		{message, "</message><r xmlns='urn:xmpp:sm:3'/>"},
+		{message + "<r xmlns='urn:xmpp:sm:3'/>", "</message><a xmlns='urn:xmpp:sm:3' h='2'/>"},
+		{"<a xmlns='urn:xmpp:sm:3' h='1'/>", "<r xmlns='urn:xmpp:sm:3'/>"},
+		{"<resume xmlns='urn:xmpp:sm:3' previd='1' h='0'/>", "<failed"},
+	} {
+		if got, err := s.exchange(step.send, step.want); err != nil {
+			t.Fatalf("%s: %v after %q", step.send, err, got)
+		}
+	}
+}
+
 func TestTallySeesFaults(t *testing.T) {
 	var c tally
 	for _, seq := range []uint64{0, 1, 3, 2, 3, 6} {

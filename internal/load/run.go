@@ -235,12 +235,15 @@ func (r *run) sum(res *Result) {
 
 // loginAll opens n sessions, some at a time. On an error it returns those that are open as well.
 func loginAll(ctx context.Context, t Target, n int) ([]session, []string, error) {
-	const atOnce = 64
 	d, err := newDialer(t)
 	if err != nil {
 		return nil, nil, err
 	}
 	sessions, jids := make([]session, n), make([]string, n)
+	atOnce := t.AtOnce
+	if atOnce == 0 {
+		atOnce = 64
+	}
 	turns := make(chan struct{}, atOnce)
 	var failure atomic.Pointer[error]
 	var wg sync.WaitGroup

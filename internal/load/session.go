@@ -21,6 +21,8 @@ type Target struct {
 	Accounts int    // 0: every session has its own
 	Password string
 	CA       *tls.Config // for the TLS schemes; nil verifies nothing
+	AtOnce   int         // logins that go on at any time; 0 means 64
+	Wait     int         // BOSH: for how many seconds an empty request is held; 0 means 60
 }
 
 // session is one logged-in client. send may be called by any goroutine, one at a time; recv by one goroutine.
@@ -40,6 +42,7 @@ type session interface {
 type dialer struct {
 	scheme, addr, path, host string
 	tls                      *tls.Config
+	wait                     int // BOSH: seconds
 }
 
 func newDialer(t Target) (*dialer, error) {
@@ -47,7 +50,10 @@ func newDialer(t Target) (*dialer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("target: %w", err)
 	}
-	d := &dialer{scheme: u.Scheme, addr: u.Host, path: u.RequestURI(), host: u.Host}
+	d := &dialer{scheme: u.Scheme, addr: u.Host, path: u.RequestURI(), host: u.Host, wait: t.Wait}
+	if d.wait == 0 {
+		d.wait = 60
+	}
 	if u.Port() == "" {
 		return nil, fmt.Errorf("target %q names no port", t.URL)
 	}
@@ -122,7 +128,8 @@ func authenticate(s session, t Target, number int) (string, error) {
 		return "", fmt.Errorf("authenticate: %w", err)
 	}
 	if !strings.Contains(got, "<success") {
-		return "", errRefused
+		_, condition, _ := strings.Cut(got, "<failure")
+		return "", fmt.Errorf("%w: <failure%.120s", errRefused, condition)
 	}
 	if err := s.restart(); err != nil {
 		return "", fmt.Errorf("restart: %w", err)

@@ -17,6 +17,10 @@ type Stub struct {
 	Domain string
 	TLS    *tls.Config // direct TLS; nil for none
 
+	// StreamManagement offers XEP-0198: stanzas are acknowledged, and their acknowledgement is asked for. It says that sessions
+	// can be resumed, so that a gateway does all that it does for such a session, and refuses every resumption.
+	StreamManagement bool
+
 	users sync.Map // full JID -> *stubConn
 	ids   atomic.Uint64
 }
@@ -45,8 +49,12 @@ type stubConn struct {
 	to    *stubConn
 	toJID []byte
 	batch []byte
+	count uint32 // stanzas that came since <enable/>
 
-	mu sync.Mutex
+	mu      sync.Mutex
+	managed bool
+	asked   bool // <r/> is out
+	more    bool // and something was sent behind it
 }
 
 func (c *stubConn) run() {
@@ -82,6 +90,7 @@ func (c *stubConn) step(b []byte) (int, bool) {
 			return space, false
 		}
 		end += len(messageEnd)
+		c.count++
 		c.route(b[:end])
 		return space + end, true
 	}
@@ -118,12 +127,18 @@ func (c *stubConn) element(name, raw string) {
 		feature := "<mechanisms xmlns='urn:ietf:params:xml:ns:xmpp-sasl'><mechanism>PLAIN</mechanism></mechanisms>"
 		if c.user != "" {
 			feature = "<bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/>"
+			if c.stub.StreamManagement {
+				feature += "<sm xmlns='" + nsSM + "'/>"
+			}
 		}
 		c.write(fmt.Appendf(nil, stubHeader+"<stream:features>"+feature+"</stream:features>", c.stub.ids.Add(1), c.stub.Domain))
 	case "auth":
 		c.user = fmt.Sprintf("user%d", c.stub.ids.Add(1))
 		c.write([]byte("<success xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>"))
+	case "presence":
+		c.count++
 	case "iq":
+		c.count++
 		id := attribute(raw, "id")
 		if !strings.Contains(raw, "xmpp-bind") {
 			c.write([]byte("<iq type='result' id='" + id + "'/>"))
@@ -132,9 +147,54 @@ func (c *stubConn) element(name, raw string) {
 		c.jid = c.user + "@" + c.stub.Domain + "/load"
 		c.stub.users.Store(c.jid, c)
 		c.write([]byte("<iq type='result' id='" + id + "'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'><jid>" + c.jid + "</jid></bind></iq>"))
+	case "enable", "resume", "r", "a":
+		c.manage(name)
 	case "/stream:stream":
 		c.write([]byte("</stream:stream>"))
 		_ = c.conn.Close()
+	}
+}
+
+const nsSM = "urn:xmpp:sm:3"
+
+// manage answers an element of XEP-0198.
+func (c *stubConn) manage(name string) {
+	switch name {
+	case "enable": // §3
+		c.count = 0
+		c.mu.Lock()
+		c.managed = true
+		c.mu.Unlock()
+		c.write(fmt.Appendf(nil, "<enabled xmlns='"+nsSM+"' id='%d' resume='true' max='600'/>", c.stub.ids.Add(1)))
+	case "resume": // §5
+		c.write([]byte("<failed xmlns='" + nsSM + "'><item-not-found xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></failed>"))
+	case "r": // §4
+		c.write(fmt.Appendf(nil, "<a xmlns='"+nsSM+"' h='%d'/>", c.count))
+	case "a":
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.asked = c.more
+		if c.more {
+			c.more = false
+			_, _ = c.conn.Write(ackRequest)
+		}
+	}
+}
+
+var ackRequest = []byte("<r xmlns='" + nsSM + "'/>")
+
+// deliver writes messages, and asks for their acknowledgement unless it has asked already.
+func (c *stubConn) deliver(messages []byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	_, _ = c.conn.Write(messages) // its reader notices a connection that is gone
+	switch {
+	case !c.managed:
+	case c.asked:
+		c.more = true
+	default:
+		c.asked = true
+		_, _ = c.conn.Write(ackRequest)
 	}
 }
 
@@ -163,7 +223,7 @@ func (c *stubConn) route(message []byte) {
 
 func (c *stubConn) flush() {
 	if len(c.batch) > 0 {
-		c.to.write(c.batch)
+		c.to.deliver(c.batch)
 		c.batch = c.batch[:0]
 	}
 }
