@@ -207,6 +207,26 @@ func TestLostSessions(t *testing.T) {
 	}
 }
 
+// A token that a server does not find for a moment is presented once more; one that has expired is not.
+//
+// Covers: UP-093.
+func TestTokenIsPresentedTwice(t *testing.T) {
+	for condition, want := range map[string]error{"not-authorized": nil, "credentials-expired": ErrSessionLost} {
+		t.Run(condition, func(t *testing.T) {
+			srv := xmpptest.Start(t, modern())
+			d, x, state := lose(t, srv, srv.Setting(""))
+			srv.SetFaults(xmpptest.Faults{RefuseToken: condition, RefuseOnce: true})
+			st, _, err := d.Resume(within(t), state, Opening{Owner: x.Owner})
+			if !errors.Is(err, want) {
+				t.Fatal(err)
+			}
+			if err == nil {
+				_ = st.Cut()
+			}
+		})
+	}
+}
+
 // A state opens for its own session, user and server only, and by gateways that understand it.
 //
 // Covers: UP-086.

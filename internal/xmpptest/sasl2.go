@@ -35,6 +35,7 @@ type Faults struct {
 	TooMuch      uint32   // added to h in <a/>
 	WrongProof   bool     // the server does not know the token
 	RefuseToken  string   // SASL condition for every login by token
+	RefuseOnce   bool     // but for the first one only
 	Continue     bool     // SASL2 wants a second factor
 	NoFeatures   bool     // none after SASL2 success
 	BareFailure  bool     // SASL2 failures without the namespace of conditions
@@ -171,8 +172,12 @@ func (c *Conn) issue(user, agent, mechanism string) string {
 // byToken is a login by FAST.
 func (c *Conn) byToken(n Node, mechanism, agent string, refuse func(string) (bool, error)) (bool, error) {
 	o, f := c.srv.opt.SASL2, c.srv.faults()
-	if f.RefuseToken != "" {
-		return refuse(f.RefuseToken)
+	if condition := f.RefuseToken; condition != "" {
+		if f.RefuseOnce {
+			f.RefuseToken = ""
+			c.srv.SetFaults(f)
+		}
+		return refuse(condition)
 	}
 	raw, _ := base64.StdEncoding.DecodeString(n.Child("initial-response").Text)
 	name, proof, found := bytes.Cut(raw, []byte{0})
