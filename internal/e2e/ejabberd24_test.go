@@ -33,7 +33,7 @@ func startEjabberd24() (*server, error) {
 	})
 	if err == nil {
 		// What reaches the process of the former connection after it has handed over is routed once more when it ends.
-		s.overtakes = true
+		s.loose = true
 	}
 	return s, err
 }

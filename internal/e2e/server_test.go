@@ -25,7 +25,7 @@ type server struct {
 	mechanisms []string // what must be offered on domain, beyond others
 	streamMgmt bool     // XEP-0198 with resumption
 	options    string   // further options of the gateway's domain setting
-	overtakes  bool     // in the moment of a resumption stanzas are overtaken by later ones, or come back as errors: TestOvertaking
+	loose      bool     // in the moment of a resumption stanzas are overtaken by later ones, come back as errors, or are lost: TestOvertaking
 	port       int      // client-to-server port, STARTTLS
 	tlsPort    int      // direct TLS; 0 if the server has none
 	native     map[string]string

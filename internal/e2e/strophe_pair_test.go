@@ -15,12 +15,12 @@ import (
 
 // strophePair is two sessions of Strophe.js in Chromium that send each other numbered messages.
 type strophePair struct {
-	t         *testing.T
-	overtakes bool // of server
-	jids      []string
-	in        io.WriteCloser
-	lines     *bufio.Scanner
-	side      []stropheSide // after settle
+	t     *testing.T
+	loose bool // of server
+	jids  []string
+	in    io.WriteCloser
+	lines *bufio.Scanner
+	side  []stropheSide // after settle
 }
 
 // stropheSide is what one of them saw: Sent counts what the other one has sent, Returned what of that the server gave back.
@@ -49,7 +49,7 @@ func startStrophePair(t *testing.T, s *server, url string, witness *client) *str
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	p := &strophePair{t: t, overtakes: s.overtakes, in: in, lines: bufio.NewScanner(out)}
+	p := &strophePair{t: t, loose: s.loose, in: in, lines: bufio.NewScanner(out)}
 	t.Cleanup(func() {
 		in.Close() // it ends by itself
 		kill := time.AfterFunc(5*time.Second, func() { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) })
@@ -84,7 +84,8 @@ func (p *strophePair) settle() {
 	}
 	p.next(&p.side)
 	for i, s := range p.side {
-		if s.Got+s.Returned != s.Sent || s.Returned > 0 && !p.overtakes || s.Sent == 0 || s.Doubled > 0 || s.Ended != "" {
+		absent := s.Sent - s.Got
+		if absent > 0 && !p.loose || absent < 0 || absent > 3 || s.Sent == 0 || s.Doubled > 0 || s.Ended != "" {
 			p.t.Errorf("session %d of Strophe.js: %+v", i, s)
 		}
 	}

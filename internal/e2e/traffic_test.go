@@ -15,17 +15,18 @@ import (
 
 // traffic is pairs of BOSH sessions that send each other numbered messages, and a witness who sees their presence.
 type traffic struct {
-	t         *testing.T
-	pause     time.Duration // mean time between two messages of one session
-	clients   []*client
-	peers     []string
-	witness   *client
-	received  atomic.Int64
-	sent      []atomic.Int64
-	toward    []numbering // what was sent to each client
-	overtakes bool        // of server
-	readers   sync.WaitGroup
-	cancel    context.CancelFunc
+	t        *testing.T
+	pause    time.Duration // mean time between two messages of one session
+	clients  []*client
+	peers    []string
+	witness  *client
+	received atomic.Int64
+	sent     []atomic.Int64
+	toward   []numbering // what was sent to each client
+	loose    bool        // of server
+	lost     int64       // after settle, if the server is loose
+	readers  sync.WaitGroup
+	cancel   context.CancelFunc
 }
 
 // newTraffic logs the sessions in, by the mechanisms in turn.
@@ -33,7 +34,7 @@ func newTraffic(t *testing.T, s *server, ep endpoint, sessions int, mechanisms .
 	if len(mechanisms) == 0 {
 		mechanisms = []string{"SCRAM-SHA-1", "PLAIN"}
 	}
-	l := &traffic{overtakes: s.overtakes, t: t, pause: 50 * time.Millisecond, sent: make([]atomic.Int64, sessions), toward: make([]numbering, sessions)}
+	l := &traffic{loose: s.loose, t: t, pause: 50 * time.Millisecond, sent: make([]atomic.Int64, sessions), toward: make([]numbering, sessions)}
 	l.witness = stubbornClient(t, ep, s.domain, true)
 	l.witness.login(mechanisms[0], s.account(t), password, "witness")
 	l.witness.send(`<presence xmlns="jabber:client"/>`)
@@ -123,13 +124,13 @@ func (l *traffic) read(ctx context.Context, i int) {
 			continue
 		}
 		if n.attr("type") == "error" {
-			if err := l.toward[i^1].comesBack(number); err != nil || !l.overtakes {
+			if err := l.toward[i^1].comesBack(number); err != nil || !l.loose {
 				l.t.Errorf("client %d got %d back: %v %v", i, number, n.kid("error"), err)
 			}
 			continue
 		}
 		ordered, err := l.toward[i].arrives(number)
-		if err != nil || !ordered && !l.overtakes {
+		if err != nil || !ordered && !l.loose {
 			l.t.Errorf("client %d got %d out of order: %v", i, number, err)
 		}
 		l.received.Add(1)
@@ -138,7 +139,11 @@ func (l *traffic) read(ctx context.Context, i int) {
 
 // settle waits until everything has arrived and checks that nobody left.
 func (l *traffic) settle() {
-	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
+	patience := 60 * time.Second
+	if l.loose {
+		patience = 20 * time.Second
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	err := until(ctx, "arrival of every message", nil, func() bool {
 		for i := range l.toward {
@@ -148,14 +153,15 @@ func (l *traffic) settle() {
 		}
 		return true
 	})
-	if err != nil {
+	if err != nil && !l.loose {
 		l.t.Error(err)
 	}
 	l.cancel()
 	l.readers.Wait()
 	for i, c := range l.clients {
-		if err := l.toward[i].verify(l.sent[i^1].Load()); err != nil {
-			l.t.Errorf("client %d: %v", i, err)
+		lost, err := l.toward[i].verify(l.sent[i^1].Load())
+		if l.lost += lost; err != nil || lost > 0 && !l.loose {
+			l.t.Errorf("client %d: %d messages lost, %v", i, lost, err)
 		}
 		if c.in.overNow() != nil {
 			l.t.Errorf("session %d ended: %v", i, c.in.overNow())
@@ -170,13 +176,14 @@ func (l *traffic) settle() {
 	}
 }
 
-// irregular counts the messages that were overtaken and those that came back to their sender.
-func (l *traffic) irregular() (overtaken, returned int64) {
+// irregular says what has become of messages beside arriving in order.
+func (l *traffic) irregular() string {
+	var overtaken, returned int64
 	for i := range l.toward {
 		_, o, r := l.toward[i].counts()
 		overtaken, returned = overtaken+o, returned+r
 	}
-	return overtaken, returned
+	return fmt.Sprintf("%d of them overtaken, %d given back by the server, %d lost", overtaken, returned, l.lost)
 }
 
 func (l *traffic) repeats() (n int64) {
