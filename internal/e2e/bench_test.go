@@ -37,6 +37,7 @@ type benchPlan struct {
 	only     *regexp.Regexp
 	others   bool
 	growth   []int
+	repeated []string // attempts that failed and were made again
 }
 
 const benchRate = 500 // messages, or requests, per second where latency is measured
@@ -78,7 +79,7 @@ func TestBenchSystem(t *testing.T) {
 	if report.Rounds < plan.rounds {
 		report.Notes = append(report.Notes, fmt.Sprintf("time was over after %d of %d rounds (BENCH_MINUTES)", report.Rounds, plan.rounds))
 	}
-	report.Notes = append(report.Notes, plan.fileLimits()...)
+	report.Notes = append(append(report.Notes, plan.fileLimits()...), plan.repeated...)
 	report.take(rows)
 	report.Took = time.Since(began).Round(time.Second).String()
 	fmt.Print(report.text())
@@ -210,8 +211,22 @@ func micros(d time.Duration) float64 { return float64(d) / float64(time.Microsec
 
 var errNoURL = errors.New("no endpoint")
 
-// run runs the generator in a process of its own.
+// attempts is how often a server's own endpoint is tried: ejabberd lets a login by WebSocket hang now and then until it drops it.
+const attempts = 3
+
+// run runs the generator. What failed before an attempt that succeeded is in the report.
 func (b *benchPlan) run(s *subject, result any, what string, args ...string) error {
+	for n := 1; ; n++ {
+		err := b.attempt(s, result, what, args...)
+		if err == nil || !s.light || n == attempts || b.over() {
+			return err
+		}
+		b.repeated = append(b.repeated, fmt.Sprintf("%s, tried again: %s", s.name, oneLine(err)))
+	}
+}
+
+// attempt runs the generator once, in a process of its own.
+func (b *benchPlan) attempt(s *subject, result any, what string, args ...string) error {
 	if s.url == "" {
 		return errNoURL
 	}
