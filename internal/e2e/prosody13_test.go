@@ -36,6 +36,7 @@ c2s_require_encryption = %[2]t
 allow_unencrypted_plain_auth = true
 authentication = "internal_plain"
 network_settings = { nagle = false }
+gc = { threshold = 200 }
 network_default_read_size = 65536
 smacks_hibernation_time = 600
 smacks_max_queue_size = 5000
