@@ -20,7 +20,8 @@ func TestBenchReport(t *testing.T) {
 	half := benchFigures{P50Micros: 300}
 	half.count(chatResult{Lost: 2})
 	r := benchReport{Rounds: 2, Growth: []benchGrowth{{Name: nameOf("bosh"), Points: []benchPoint{
-		{Sessions: 200, Talking: 200, CPUMicros: 10, KiBPerSession: 20}, {Sessions: 1000, Talking: 1000, CPUMicros: 11, KiBPerSession: 21},
+		{Sessions: 200, Talking: 200, CPUMicros: 10, KiBPerSession: 20},
+		{Sessions: 1000, Talking: 1000, CPUMicros: 11, KiBPerSession: 21},
 		{Sessions: 4000, Talking: 4000, Failure: "chat: refused"},
 	}}}}
 	r.take([]benchRow{
