@@ -90,6 +90,38 @@ func TestBadReplicaSettings(t *testing.T) {
 	}
 }
 
+// A store of several hosts can be named in every way in which a setting can, with the comma that its URL has.
+func TestStoreOfSeveralHosts(t *testing.T) {
+	for given, want := range map[string]string{
+		"redis+sentinel://h1:26379,h2:26379/main":          `["redis+sentinel://h1:26379,h2:26379/main"]`,
+		"rediss+sentinel://u:secret@h1, h2,h3:1/main/2":    `["rediss+sentinel://u:xxxxx@h1,h2,h3:1/main/2"]`,
+		"redis+cluster://:secret@h1:7000,h2:7001":          `["redis+cluster://:xxxxx@h1:7000,h2:7001"]`,
+		"redis+cluster://h1,redis+cluster://h2":            `["redis+cluster://h1", "redis+cluster://h2"]`,
+		"h1:7000,h2:7001":                                  `["h1:7000", "h2:7001"]`,
+		"redis://h1:7000,h2:7001":                          `["redis://h1:7000", "h2:7001"]`,
+		"redis://h1:7000,redis://h2:7001":                  `["redis://h1:7000", "redis://h2:7001"]`,
+		"redis://:se,cr,et@h1:7000,redis://:se,cr,et@h2":   `["redis://:xxxxx@h1:7000", "redis://:xxxxx@h2"]`,
+		"redis+sentinel://:se,cret@h1,h2/main?ca=/c/x.pem": "",
+	} {
+		if want == "" {
+			status, _, errs := execute(nil, "config", "--redis", given)
+			if status != 2 || strings.Contains(errs, "cret") || !strings.Contains(errs, "need rediss") {
+				t.Errorf("%s: status %d: %s", given, status, errs)
+			}
+			continue
+		}
+		for form, values := range map[string]map[string][2]string{
+			"flag":        shown(t, nil, "--redis", given),
+			"environment": shown(t, []string{"GATEWAY_REDIS=" + given}),
+			"file":        shown(t, nil, "--config", writeFile(t, "g.yaml", "redis: '"+given+"'\n")),
+		} {
+			if got := values["redis"][0]; got != want {
+				t.Errorf("%s by %s: %s, want %s", given, form, got, want)
+			}
+		}
+	}
+}
+
 // Without replica.id each process has a name of its own; without replica.advertise it is where it listens.
 func TestReplicaNamesItself(t *testing.T) {
 	self := func(args ...string) sessionstore.Replica {

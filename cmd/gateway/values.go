@@ -108,7 +108,11 @@ func readList(ctx *kong.DecodeContext, target reflect.Value) error {
 	case []string:
 		values = v
 	case string:
-		if v != "" {
+		switch {
+		case v == "":
+		case ctx.Value.Name == "redis":
+			values = addresses(v)
+		default:
 			values = strings.Split(v, ",")
 		}
 	}
@@ -119,4 +123,33 @@ func readList(ctx *kong.DecodeContext, target reflect.Value) error {
 	}
 	target.Set(reflect.AppendSlice(target, reflect.ValueOf(values)))
 	return nil
+}
+
+// addresses splits the setting `redis` at its commas, but for those inside of a URL: between the hosts of Sentinels or a
+// cluster, and in a password.
+func addresses(text string) list {
+	var all list
+	for _, part := range strings.Split(text, ",") {
+		part = strings.TrimSpace(part)
+		if last := len(all) - 1; last >= 0 && part != "" && !strings.Contains(part, "://") && strings.Contains(all[last], "://") {
+			all[last] += "," + part
+			continue
+		}
+		all = append(all, part)
+	}
+	var split list
+	for _, a := range all {
+		scheme, rest, isURL := strings.Cut(a, "://")
+		if !isURL || strings.Contains(scheme, "+") {
+			split = append(split, a)
+			continue
+		}
+		at := strings.IndexByte(rest, '@') + 1
+		first, others, several := strings.Cut(rest[at:], ",")
+		split = append(split, scheme+"://"+rest[:at]+first)
+		if several { // redis://host,host stands for two addresses
+			split = append(split, strings.Split(others, ",")...)
+		}
+	}
+	return split
 }
