@@ -132,13 +132,16 @@ func TestBadSettings(t *testing.T) {
 		file        string
 		want        []string
 	}{
-		"unknown flag":           {nil, []string{"--lisen=:1"}, "", []string{"--lisen", `"--listen"`}},
+		"unknown flag":           {nil, []string{"--lisen=:1"}, "", []string{`--lisen: ":1" (flag): there is no such setting`, "--listen was probably meant"}},
+		"unknown flag, apart":    {nil, []string{"--lisen", ":1"}, "", []string{`--lisen: ":1" (flag)`}},
+		"like no other flag":     {nil, []string{"--frobnicate"}, "", []string{`--frobnicate: "" (flag)`, "gateway serve --help"}},
+		"flag of another":        {nil, []string{"--json"}, "", []string{"--json", "there is no such setting"}},
 		"unknown variable":       {[]string{"GATEWAY_LISTN=:1"}, nil, "", []string{"GATEWAY_LISTN", `":1"`, "GATEWAY_LISTEN was probably meant"}},
 		"unknown key":            {nil, nil, "limit.dept: 3", []string{"limit.dept", `"3"`, "line 1", "limit.depth was probably meant"}},
 		"unknown nested key":     {nil, nil, "limit:\n  frobnicate: 3", []string{"limit.frobnicate", "line 2", "no such setting"}},
 		"unknown group":          {nil, nil, "limits: {depth: 3}", []string{"limits", "no such setting"}},
 		"key twice":              {nil, nil, "limit.depth: 3\nlimit: {depth: 4}", []string{"limit.depth", "twice"}},
-		"file in file":           {nil, nil, "config: x", []string{"config", "no such setting"}},
+		"file in file":           {nil, nil, "config: x", []string{`config: "x" (`, "line 1", "cannot name another one; use --config"}},
 		"null":                   {nil, nil, "listen:", []string{"listen", "line 1", "has no value"}},
 		"list for one value":     {nil, nil, "listen: [a, b]", []string{"listen", "a, b", "want one value"}},
 		"mapping for a value":    {nil, nil, "listen: {a: b}", []string{"listen", "want a plain value"}},

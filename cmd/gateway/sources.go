@@ -48,7 +48,7 @@ func (e *settingError) shown() string {
 	case secretName.MatchString(e.key) && e.value != "":
 		return masked
 	case strings.Contains(e.value, "://") && (strings.Contains(e.value, "@") || secretName.MatchString(e.value)):
-		return maskAll(strings.Split(e.value, ","))
+		return maskAll(addresses(e.value))
 	}
 	return e.value
 }
@@ -60,6 +60,9 @@ func (s *sources) load(k *kong.Kong, p process) error {
 		known[f.Name] = true
 	}
 	if err := s.readEnvironment(known, p.environment); err != nil {
+		return err
+	}
+	if err := checkFlags(k, p.args); err != nil {
 		return err
 	}
 	s.file = s.environment[variable("config")]
@@ -75,6 +78,36 @@ func (s *sources) load(k *kong.Kong, p process) error {
 		return nil
 	}
 	return s.readFile(known)
+}
+
+// checkFlags refuses flags that the command does not have. kong would name neither their value nor where to look.
+func checkFlags(k *kong.Kong, args []string) error {
+	command := k.Model.Children[0]
+	for _, c := range k.Model.Children {
+		if len(args) > 0 && c.Name == args[0] {
+			command = c
+		}
+	}
+	if command.Passthrough {
+		return nil // it reads its own
+	}
+	known := map[string]bool{"--help": true}
+	for _, f := range command.Flags {
+		known["--"+f.Name] = true
+	}
+	for i, arg := range args {
+		name, value, hasValue := strings.Cut(arg, "=")
+		switch {
+		case arg == "--":
+			return nil // the rest are no flags
+		case !strings.HasPrefix(arg, "--") || known[name]:
+			continue
+		case !hasValue && i+1 < len(args) && !strings.HasPrefix(args[i+1], "-"):
+			value = args[i+1]
+		}
+		return &settingError{name, value, "flag", "there is no such setting" + suggest(name, known)}
+	}
+	return nil
 }
 
 // variable is the name of a setting in the environment.
@@ -140,7 +173,10 @@ func (s *sources) flatten(known map[string]bool, prefix string, n *yaml.Node) er
 		if value.Kind == yaml.AliasNode {
 			value = value.Alias
 		}
-		if !known[key] || key == "config" {
+		if key == "config" {
+			return &settingError{key, value.Value, s.line(n.Content[i]), "a file cannot name another one; use --config or GATEWAY_CONFIG"}
+		}
+		if !known[key] {
 			if value.Kind == yaml.MappingNode && slices.ContainsFunc(keys(known), func(k string) bool { return strings.HasPrefix(k, key+".") }) {
 				if err := s.flatten(known, key+".", value); err != nil {
 					return err
