@@ -55,6 +55,7 @@ type Record struct {
 type Attempt struct {
 	Addr      string
 	Direct    bool         // TLS from the first byte
+	Plain     bool         // no TLS at all, by ?tls=none
 	Addresses []netip.Addr // of the host
 	Remote    string       // the one that answered
 	Err       error
@@ -133,7 +134,7 @@ type sight struct {
 // try opens a stream to one target and leaves again. Where the server answers it does so a second time by name, since some
 // show more then.
 func (d *Dialer) try(ctx context.Context, dom *Domain, t target) (Attempt, *sight) {
-	a := Attempt{Addr: t.addr(), Direct: t.direct, Addresses: d.addresses(ctx, t)}
+	a := Attempt{Addr: t.addr(), Direct: t.direct, Plain: dom.security == tlsNone, Addresses: d.addresses(ctx, t)}
 	s, err := d.knock(ctx, dom, t, "")
 	if err != nil {
 		a.Err = err

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"encoding/xml"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -50,6 +51,9 @@ type hostMeta struct {
 	links  []link
 }
 
+// ErrLinks marks errors about HostMetaConfig.Links; others are about PublicURL.
+var ErrLinks = errors.New("host-meta.links")
+
 // HostMeta serves the discovery documents at HostMetaPath and HostMetaJSONPath. It is safe for concurrent use and keeps no
 // state. Its errors name the setting.
 func HostMeta(cfg HostMetaConfig) (http.Handler, error) {
@@ -65,7 +69,7 @@ func HostMeta(cfg HostMetaConfig) (http.Handler, error) {
 	for _, s := range cfg.Links {
 		l, err := parseLink(s)
 		if err != nil {
-			return nil, fmt.Errorf("host-meta.links: %q: %w", s, err)
+			return nil, fmt.Errorf("%w: %q: %w", ErrLinks, s, err)
 		}
 		m.links = append(m.links, l)
 	}

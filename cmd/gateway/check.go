@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"stanzagate/upstream"
 )
 
 // smallestStanza is what RFC 6120 §13.12 wants every server to accept.
@@ -167,6 +169,9 @@ func (s *settings) checkLimits() error {
 
 func (s *settings) checkBOSH() error {
 	b := &s.BOSH
+	if _, err := upstream.Normalise(b.DefaultDomain); b.DefaultDomain != "" && err != nil {
+		return &settingError{key: "bosh.default-domain", value: b.DefaultDomain, want: "want a domain name, as in example.org"}
+	}
 	// XEP-0124 §22: these attributes are unsignedShort, hold and requests unsignedByte.
 	const most = 65535 * time.Second
 	return firstError(

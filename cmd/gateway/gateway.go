@@ -54,8 +54,21 @@ type gateway struct {
 	draining atomic.Bool
 }
 
-// errConfiguration marks errors that a package found in its part of the settings.
-var errConfiguration = errors.New("bad configuration")
+// partError is what a package found wrong in its part of the settings. Its own error names key, value and remedy.
+type partError struct {
+	key    string
+	origin string // where the value came from
+	err    error
+}
+
+func (e *partError) Error() string {
+	if e.origin == "" {
+		return "bad configuration: " + e.err.Error()
+	}
+	return fmt.Sprintf("bad configuration (%s): %v", e.origin, e.err)
+}
+
+func (e *partError) Unwrap() error { return e.err }
 
 // newGateway wires the packages. Its errors name the setting that is wrong.
 func newGateway(s *settings, log *slog.Logger) (*gateway, error) {
@@ -63,8 +76,9 @@ func newGateway(s *settings, log *slog.Logger) (*gateway, error) {
 		return nil, err
 	}
 	g, err := wire(s, log)
-	if bad := (*settingError)(nil); err != nil && !errors.As(err, &bad) {
-		return nil, fmt.Errorf("%w: %w", errConfiguration, err)
+	bad, part := (*settingError)(nil), (*partError)(nil)
+	if err != nil && !errors.As(err, &bad) && !errors.As(err, &part) {
+		return nil, &partError{err: err}
 	}
 	return g, err
 }
@@ -73,10 +87,10 @@ func wire(s *settings, log *slog.Logger) (*gateway, error) {
 	g := &gateway{settings: s, log: log, metrics: newMetrics(), lot: parked.New(idleTimeout), started: time.Now()}
 	origins, err := origin.Parse(s.Origins)
 	if err != nil {
-		return nil, err
+		return nil, &partError{key: "origins", err: err}
 	}
 	if g.peers, err = peer.NewResolver(s.TrustedProxies); err != nil {
-		return nil, err
+		return nil, &partError{key: "trusted-proxies", err: err}
 	}
 	if s.TLS.Listen != "" {
 		if g.cert, err = loadCertificate(s.TLS.Cert, s.TLS.Key, log); err != nil {
@@ -88,7 +102,7 @@ func wire(s *settings, log *slog.Logger) (*gateway, error) {
 		Failover: &upstream.Failover{},
 	})
 	if err != nil {
-		return nil, err
+		return nil, &partError{key: "domain", err: err}
 	}
 	if g.replicas, err = newMembership(s, g.metrics, log); err != nil {
 		return nil, err
@@ -97,8 +111,11 @@ func wire(s *settings, log *slog.Logger) (*gateway, error) {
 		Host: g.configuredHost, BOSHPath: s.PathBOSH, WebSocketPath: s.PathWebSocket,
 		PublicURL: s.PublicURL, Links: s.HostMetaLinks, Peers: g.peers,
 	})
-	if err != nil {
-		return nil, err
+	switch {
+	case errors.Is(err, web.ErrLinks):
+		return nil, &partError{key: "host-meta.links", err: err}
+	case err != nil:
+		return nil, &partError{key: "public-url", err: err}
 	}
 	if err := g.newHandlers(origins); err != nil {
 		return nil, err

@@ -46,7 +46,8 @@ func run(p process) int {
 	}
 	if err := ctx.Run(&p, src); err != nil {
 		fmt.Fprintln(p.stderr, "gateway:", err)
-		if bad := (*settingError)(nil); errors.As(err, &bad) || errors.Is(err, errConfiguration) {
+		bad, part := (*settingError)(nil), (*partError)(nil)
+		if errors.As(err, &bad) || errors.As(err, &part) {
 			return 2
 		}
 		return 1

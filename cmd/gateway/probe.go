@@ -27,10 +27,10 @@ func (c *checkCommand) Run(p *process, src *sources) error {
 		Domains: c.Domains, Open: c.Open, ConnectTimeout: c.Limit.ConnectTimeout, Failover: &upstream.Failover{},
 	})
 	if err != nil {
-		return fmt.Errorf("%w: %w", errConfiguration, err)
+		return src.explain(&partError{key: "domain", err: err}, "default")
 	}
 	if _, err := dialer.Serves(domain); err != nil {
-		return fmt.Errorf("check %s: %w; name it as for serve, as in --domain %s, or set open to true", domain, err, domain)
+		return c.notServed(p, domain, err)
 	}
 	// Probe ends by itself, after limit.connect-timeout.
 	found, err := dialer.Probe(context.Background(), domain)
@@ -47,4 +47,17 @@ func (c *checkCommand) Run(p *process, src *sources) error {
 		return fmt.Errorf("check %s: no browser could log in", domain)
 	}
 	return nil
+}
+
+// notServed is the report on a domain that is not looked at.
+func (c *checkCommand) notServed(p *process, domain string, err error) error {
+	remedy := fmt.Sprintf("name it as for serve, as in --domain %s, or set open to true", domain)
+	if c.JSON {
+		r := newReport(&upstream.Finding{Domain: domain, Class: upstream.ClassNone, Why: "the domain is not served"}, nil, false)
+		r.add(false, problem{What: err.Error(), Remedy: remedy})
+		if err := printJSON(p, r); err != nil {
+			return fmt.Errorf("print: %w", err)
+		}
+	}
+	return fmt.Errorf("check %s: %w; %s", domain, err, remedy)
 }

@@ -44,6 +44,8 @@ type targetReport struct {
 	Addresses []string `json:"addresses"`
 	Connected string   `json:"connected,omitempty"` // address and port
 	Error     string   `json:"error,omitempty"`
+
+	how string // the connection is secured; for people, programs have tls and direct-tls
 }
 
 type tlsReport struct {
@@ -134,7 +136,13 @@ func reportService(s upstream.Service) serviceReport {
 }
 
 func reportTarget(a upstream.Attempt) targetReport {
-	out := targetReport{Target: a.Addr, DirectTLS: a.Direct, Addresses: []string{}, Connected: a.Remote}
+	out := targetReport{Target: a.Addr, DirectTLS: a.Direct, Addresses: []string{}, Connected: a.Remote, how: "STARTTLS"}
+	switch {
+	case a.Plain:
+		out.how = "without TLS"
+	case a.Direct:
+		out.how = "direct TLS"
+	}
 	for _, ip := range a.Addresses {
 		out.Addresses = append(out.Addresses, ip.String())
 	}

@@ -170,8 +170,25 @@ func TestCheckOfADomainThatIsNotServed(t *testing.T) {
 			t.Errorf("%s: status %d, %q, %s", name, status, out, errs)
 		}
 	}
+	var r report
+	status, out, errs := execute(nil, "check", "other.example", "--json", "--domain", srv.Setting(""))
+	if err := json.Unmarshal([]byte(out), &r); err != nil || status != 1 || !strings.Contains(errs, "not served") {
+		t.Fatalf("status %d, %q, %s: %v", status, out, errs, err)
+	}
+	if r.Domain != "other.example" || r.Login || len(r.Errors) != 1 || !strings.Contains(r.Errors[0].Remedy, "--domain other.example") {
+		t.Errorf("programs are told %s", out)
+	}
 	if srv.Accepted() != 0 {
 		t.Error("a connection was made")
+	}
+}
+
+// What the settings leave in the clear is not called STARTTLS.
+func TestCheckWithoutTLS(t *testing.T) {
+	srv := xmpptest.Start(t, xmpptest.Options{})
+	_, words := checked(t, 0, "--domain", "example.org=xmpp://"+srv.Addr+"?tls=none")
+	if want := srv.Addr + " (without TLS): connected to " + srv.Addr; !strings.Contains(words, want) {
+		t.Errorf("want %q in\n%s", want, words)
 	}
 }
 

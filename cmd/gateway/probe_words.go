@@ -32,14 +32,11 @@ func (r *report) words() string {
 	p.line("domain", "%s", r.Domain)
 	r.wordsRecords(p)
 	for _, t := range r.Targets {
-		how, what := "STARTTLS", "refused, see below"
-		if t.DirectTLS {
-			how = "direct TLS"
-		}
+		what := "refused, see below"
 		if t.Error == "" {
 			what = "connected to " + t.Connected
 		}
-		p.line("target", "%s (%s): %s", t.Target, how, what)
+		p.line("target", "%s (%s): %s", t.Target, t.how, what)
 		p.line("", "addresses: %s", listed(t.Addresses))
 	}
 	if m := r.Mechanisms; m != nil {

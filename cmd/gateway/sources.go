@@ -252,6 +252,10 @@ func (s *sources) noteFlags(ctx *kong.Context) {
 
 // explain adds to an error about a setting where its value came from; otherwise is that of a value that s did not give.
 func (s *sources) explain(err error, otherwise string) error {
+	if part := (*partError)(nil); errors.As(err, &part) {
+		part.origin = s.origin[part.key]
+		return err
+	}
 	bad := (*settingError)(nil)
 	if !errors.As(err, &bad) {
 		return err
