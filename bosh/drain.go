@@ -111,7 +111,7 @@ func (h *Handler) stopAccepting() <-chan struct{} {
 	return settled
 }
 
-// Shutdown ends what is left with system-shutdown and waits for every goroutine of the Handler, or until ctx ends.
+// Shutdown gives away what others can take, ends what is left with system-shutdown and waits for every goroutine of the Handler, or until ctx ends.
 func (h *Handler) Shutdown(ctx context.Context) error {
 	h.mu.Lock()
 	h.draining, h.stopped = true, true
@@ -135,11 +135,15 @@ func (h *Handler) Shutdown(ctx context.Context) error {
 	}
 }
 
-// shutdown ends the session and forgets it: there will be nobody to repeat its last answer.
+// shutdown ends the session and forgets it: there will be nobody to repeat its last answer. What another replica can take
+// lives on (BOSH-128), also if the store could not be asked for all of the time that the drain had.
 func (s *session) shutdown() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.m != nil { // else it is just being created
+		if !s.ended {
+			s.eventLocked(func(now time.Time) effects { return s.m.drain(now) })
+		}
 		s.eventLocked(func(now time.Time) effects { return s.m.shutdown(now) })
 	}
 	s.forgetLocked()

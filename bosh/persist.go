@@ -106,6 +106,9 @@ func (s *session) giveAwayLocked(e *effects) {
 	for _, f := range s.feeds {
 		if !f.closed {
 			f.closed = true
+			if f.cancel != nil {
+				f.cancel() // it is not resumed yet
+			}
 			cut = append(cut, f)
 		}
 	}
@@ -147,12 +150,16 @@ func (s *session) unrecordLocked() {
 	case s.kept || s.gone:
 		s.record.Drop()
 	default:
-		n := s.issued
+		n, how := s.issued, closeClean
 		s.goLocked(func() {
 			err := s.record.Flush(n) // for the sake of answers that wait for it
-			_ = s.record.End(s.h.ctx)
+			if s.record.End(s.h.ctx) != nil {
+				how = closeCut // failover-design 6: it may be another replica's
+			}
 			s.mu.Lock()
 			defer s.mu.Unlock()
+			s.closeAllLocked(how)
+			s.delegateLocked()
 			if err == nil {
 				s.unsure = false
 				s.retireLocked()

@@ -430,14 +430,27 @@ func (s *session) forgetLocked() {
 		s.wakeLocked(w)
 	}
 	s.waiting = nil
-	for i, f := range s.feeds {
-		if !f.closed {
-			s.up = append(s.up, upItem{kind: upClose, close: closing{stream: i, how: closeClean}})
-		}
+	if !s.contestedLocked() {
+		s.closeAllLocked(closeClean)
 	}
 	s.more.Broadcast()
 	s.delegateLocked()
 	s.h.leave(s)
+}
+
+// contestedLocked reports whether another replica may have the session by now, for all we know: unrecordLocked finds out
+// before the streams are closed.
+func (s *session) contestedLocked() bool {
+	return s.m != nil && s.m.sm.resumable && !s.kept && !s.gone
+}
+
+// closeAllLocked gives up the streams that are left.
+func (s *session) closeAllLocked(how closeHow) {
+	for i, f := range s.feeds {
+		if !f.closed {
+			s.up = append(s.up, upItem{kind: upClose, close: closing{stream: i, how: how}})
+		}
+	}
 }
 
 // crash ends a session in which something of ours went wrong.

@@ -109,7 +109,7 @@ func (m *machine) drain(now time.Time) effects {
 	if !m.begin(now) {
 		return effects{}
 	}
-	if m.life != lifeLive || !m.sm.resumable || m.isVoid() || m.streams.links[0].state != linkReady {
+	if m.life != lifeLive || !m.sm.resumable || m.isVoid() || m.streams.links[0].state != linkReady && !m.isResuming() {
 		return m.finish() // nobody could take it: it goes on
 	}
 	m.flush, m.dirty = true, true

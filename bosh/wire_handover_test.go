@@ -120,27 +120,6 @@ func TestFailover_9_NothingIsLeftOfASession(t *testing.T) {
 	})
 }
 
-// The whole service ends: so do its sessions, for their servers too.
-//
-// Covers: BOSH-128, UP-131.
-func TestFailover_8_Shutdown(t *testing.T) {
-	replicated(t, func(t *testing.T) {
-		c, one, _ := pair(t)
-		b := one.enter("alice", "")
-		held := b.hold("", "")
-		synctest.Wait()
-		if err := one.h.Shutdown(t.Context()); err != nil {
-			t.Error(err)
-		}
-		if out := b.get(held); out.attr("condition") != systemShutdown {
-			t.Errorf("got %d %s", out.status, out.raw)
-		}
-		if c.xmpp.Managed(aliceFull) || c.xmpp.Tokens("alice") != 0 || c.slotTaken(0) || c.recorded(b) {
-			t.Errorf("server has it %v, %d tokens, slot %v, record %v", c.xmpp.Managed(aliceFull), c.xmpp.Tokens("alice"), c.slotTaken(0), c.recorded(b))
-		}
-	})
-}
-
 // expiring is a server whose tokens end two hours after the beginning of a bubble.
 func expiring() xmpptest.Options {
 	xo := resumable()
