@@ -180,6 +180,7 @@ func (c *Config) machineConfig() *machineConfig {
 	return &machineConfig{
 		wait: c.Wait, inactivity: c.Inactivity, polling: c.Polling, maxpause: c.MaxPause,
 		hold: c.Hold, acks: true, keys: c.Keys, managed: c.Replica != nil,
+		shared:       c.Replica != nil && c.Replica.Shared(),
 		featuresWait: featuresWait, gapWait: gapWait, stuckWait: stuckWait, grace: grace, ackTimeout: ackTimeout, lastWords: lastWords,
 		queueBytes: c.QueueBytes, responseBytes: responseBytes, responseMax: responseMax,
 	}

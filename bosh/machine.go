@@ -9,6 +9,7 @@ type machineConfig struct {
 	acks                                bool // offer request acknowledgements (XEP-0124 §9.1)
 	keys                                bool
 	managed                             bool // false: class none, nothing is ever saved
+	shared                              bool // other replicas hand requests on
 
 	featuresWait  time.Duration // the creation response waits that long for features
 	gapWait       time.Duration // a parked request is told of the gap after that time (BOSH-134)

@@ -52,7 +52,7 @@ func testConfig() machineConfig {
 // managedConfig is that of a session whose stream management is ours.
 func managedConfig() machineConfig {
 	config := testConfig()
-	config.managed = true
+	config.managed, config.shared = true, true
 	return config
 }
 

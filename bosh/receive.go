@@ -220,9 +220,9 @@ func (m *machine) repeatPending(x exchange, r *request) {
 
 // displace answers a request whose place a copy of it takes (XEP-0124 §14.3). Where replicas hand requests on that may be an
 // older one, which was stuck in a replica that was frozen: then it is this one that the browser waits for, so it must not
-// take what it gets for an answer (AMB-16).
+// take what it gets for an answer, as some do with type=error (AMB-16). That is so from the first request on.
 func (m *machine) displace(x exchange, rid uint64) {
-	if m.sm.resumable {
+	if m.config.shared {
 		m.reply(x, answerUnavailable)
 		return
 	}

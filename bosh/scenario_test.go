@@ -158,7 +158,7 @@ func (s *scenario) configure(words []string) {
 	for _, word := range words {
 		switch name, value, _ := strings.Cut(word, "="); name {
 		case "managed":
-			s.config.managed = true
+			s.config.managed, s.config.shared = true, true
 		case "acks":
 			s.config.acks = value == "on"
 		case "queue":

@@ -29,7 +29,7 @@ func (o *machineOracle) answer(a answer, e effects, wasEnded bool) {
 	case answerUnavailable:
 		crowded := o.high+1 > o.base+uint64(o.window) // with those that got type=error there is no place for another one
 		behindGap := o.resumable && ex.rid > o.received && waited >= o.gapPatience()
-		displaced := o.resumable && !newest
+		displaced := o.cfg.shared && !newest
 		if waited < o.wait && !o.drained && !crowded && !behindGap && !displaced {
 			o.honest("BOSH-017/early", "x%d gets 503 after %v, wait is %v", a.x, waited, o.wait)
 		}
@@ -105,6 +105,9 @@ func (o *machineOracle) failed(ex *simOpen, ri *simRid, newest bool, p response,
 	parked := ri != nil && ex.rid > o.received
 	if ri == nil || newest && !parked {
 		o.honest("BOSH-167/reason", "type=error to rid %d without a reason", ex.rid)
+	}
+	if !newest && o.cfg.shared { // it may be an older copy that has taken the place
+		o.fail("BOSH-137/answer", "type=error to a copy of rid %d", ex.rid)
 	}
 	if newest && parked && (waited < o.gapPatience() || o.resumable) {
 		o.honest("BOSH-134/early", "type=error to rid %d after %v", ex.rid, waited)

@@ -11,7 +11,7 @@ func replicaPlanFor(seed uint64, profile string) simPlan {
 	p := planFor(seed, profile)
 	r := rand.New(rand.NewPCG(seed, 0x6a09e667f3bcc908))
 	p.replicas = 2 + r.IntN(2)
-	p.config.managed, p.enables, p.resumable, p.openFails, p.slowOpen = true, true, true, 0, 0
+	p.config.managed, p.config.shared, p.enables, p.resumable, p.openFails, p.slowOpen = true, true, true, true, 0, 0
 	p.config.inactivity = pick[time.Duration](r, 60, 120) * time.Second
 	p.hostile, p.offered, p.traits.streams = false, 0, 0
 	if p.traits.giveUp > 0 {

@@ -256,15 +256,22 @@ func TestFailover_7_SkippingBehindAnEmptyRequest(t *testing.T) {
 //
 // Covers: BOSH-137, UP-125.
 func TestFailover_6_OlderCopiesTakeNoAnswerAway(t *testing.T) {
+	before := newProbe(t, managedConfig()).login()
+	x := before.send(1001)
+	y := before.send(1001)
+	before.expect(x, "503")
+	before.deliver(0, "<challenge/>")
+	before.expect(y, "<challenge/>")
+
 	p := managedProbe(t)
-	x := p.m.win.at(1002).x
+	x = p.m.win.at(1002).x
 	p.send(1002)
 	p.expect(x, "503")
 
 	p.deliver(0, "<m/>", "<n/>") // into 1002
 	q := p.takeOver()
 	x = q.send(1002)
-	y := q.send(1002)
+	y = q.send(1002)
 	q.expect(x, "503")
 	q.resume(0)
 	q.deliver(0, "<m/>")
