@@ -242,8 +242,8 @@ func (s *session) enter(w *waiter, call func(time.Time, exchange) effects) (turn
 	if s.over {
 		// It ended between the look-up and here: the same as if it had not been found.
 		w.answer.response = response{terminate: true, condition: itemNotFound}
-		if s.kept || s.m == nil {
-			w.answer.kind = answerUnavailable // it is to be found elsewhere, or to be created once more
+		if s.kept || s.unsure || s.m == nil {
+			w.answer.kind = answerUnavailable // it is, or may be, to be found elsewhere, or to be created once more
 		}
 		w.done <- struct{}{}
 		return false

@@ -198,3 +198,44 @@ func TestFailover_8_EndWithoutTheStore(t *testing.T) {
 		}
 	})
 }
+
+// What would end a session while nobody can say whose it is: the browser is asked to come again, and the session is there when
+// the store is back.
+//
+// Covers: BOSH-017, UP-127.
+func TestFailover_8_NothingEndsWithoutTheStore(t *testing.T) {
+	for name, bad := range map[string]func(b *browser) string{
+		"rid above the window": func(b *browser) string { return b.at(b.rid+100, "", "") },
+		"cannot be read":       func(b *browser) string { return b.at(b.rid+1, "", "<message>") },
+		"terminate":            func(b *browser) string { return b.at(b.rid+1, "type='terminate'", "") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			replicated(t, func(t *testing.T) {
+				c, one, _ := pair(t)
+				b := one.enter("alice", "")
+				s, server := b.session(), c.xmpp.Session(aliceFull)
+				one.store.goAway()
+				time.Sleep(fencedAfter + time.Second)
+				for range 4 { // longer than the session would repeat its last answer
+					if out := b.post(nil, bad(b)); out.status != http.StatusServiceUnavailable || out.header.Get("Retry-After") == "" {
+						t.Fatalf("got %d %s after %v", out.status, out.raw, time.Since(one.store.since()))
+					}
+					time.Sleep(5 * time.Second)
+				}
+				late := &waiter{done: make(chan struct{}, 1)} // of a request that had found the session before it was forgotten
+				s.refuse(late, badRequest)
+				if <-late.done; late.answer.kind != answerUnavailable {
+					t.Errorf("a late one: %+v", late.answer)
+				}
+				if strings.Contains(server.Received(), "</stream:stream>") || !c.xmpp.Managed(aliceFull) || c.xmpp.Tokens("alice") != 1 {
+					t.Errorf("%d tokens, the server got %s", c.xmpp.Tokens("alice"), server.Received())
+				}
+				one.store.comeBack()
+				time.Sleep(time.Second)
+				if out := b.say("", message("nobody@example.org", "up")); strings.Count(out.raw, "service-unavailable") != 1 {
+					t.Errorf("afterwards: %d %s", out.status, out.raw)
+				}
+			})
+		})
+	}
+}

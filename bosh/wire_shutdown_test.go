@@ -1,6 +1,7 @@
 package bosh
 
 import (
+	"context"
 	"net/http"
 	"strings"
 	"testing"
@@ -65,28 +66,35 @@ func TestFailover_8_ShutdownWithoutADrain(t *testing.T) {
 //
 // Covers: BOSH-017, BOSH-128, UP-127.
 func TestFailover_8_ShutdownWithoutTheStore(t *testing.T) {
-	replicated(t, func(t *testing.T) {
-		c, one, two := pair(t)
-		b := one.enter("alice", "")
-		server := c.xmpp.Session(aliceFull)
-		lost := b.next("", message("nobody@example.org", "up"))
-		one.store.goAway()
-		held := b.async(lost)
-		synctest.Wait()
-		if err := one.h.Shutdown(t.Context()); err != nil {
-			t.Error(err)
-		}
-		if out := b.get(held); out.status != http.StatusServiceUnavailable {
-			t.Errorf("held request: %d %s", out.status, out.raw)
-		}
-		if strings.Contains(server.Received(), "</stream:stream>") || !c.xmpp.Managed(aliceFull) || c.xmpp.Tokens("alice") != 1 {
-			t.Fatalf("%d tokens, the server got %s", c.xmpp.Tokens("alice"), server.Received())
-		}
-		one.kill()
-		if out := b.to(two).post(nil, lost); strings.Count(out.raw, "service-unavailable") != 1 {
-			t.Errorf("elsewhere: %d %s", out.status, out.raw)
-		}
-	})
+	for name, away := range map[string]time.Duration{"for a moment": 0, "until nothing is written any more": fencedAfter + time.Second} {
+		t.Run(name, func(t *testing.T) {
+			replicated(t, func(t *testing.T) {
+				c, one, two := pair(t)
+				b := one.enter("alice", "")
+				server := c.xmpp.Session(aliceFull)
+				lost := b.next("", message("nobody@example.org", "up"))
+				one.store.goAway()
+				time.Sleep(away)
+				held := b.async(lost)
+				synctest.Wait()
+				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+				defer cancel()
+				if err := one.h.Shutdown(ctx); err != nil {
+					t.Error(err)
+				}
+				if out := b.get(held); out.status != http.StatusServiceUnavailable {
+					t.Errorf("held request: %d %s", out.status, out.raw)
+				}
+				if strings.Contains(server.Received(), "</stream:stream>") || !c.xmpp.Managed(aliceFull) || c.xmpp.Tokens("alice") != 1 {
+					t.Fatalf("%d tokens, the server got %s", c.xmpp.Tokens("alice"), server.Received())
+				}
+				one.kill()
+				if out := b.to(two).post(nil, lost); strings.Count(out.raw, "service-unavailable") != 1 {
+					t.Errorf("elsewhere: %d %s", out.status, out.raw)
+				}
+			})
+		})
+	}
 }
 
 // Another replica has taken the session, and this one is told to end before it has noticed.

@@ -41,6 +41,9 @@ func (r *Record) MayWrite() bool { return r.m.cfg.Alone || r.m.sure(r.doubts.Loa
 // for so long that sessions go on without it. An error is final, or that of ctx.
 func (r *Record) Confirm(ctx context.Context) error {
 	for !r.MayWrite() && !r.m.lone.Load() {
+		if err := r.lost(); err != nil {
+			return err
+		}
 		if r.m.cfg.Store.Fenced() || r.m.stale() {
 			if err := wait(ctx, askPause); err != nil {
 				return err
@@ -52,6 +55,13 @@ func (r *Record) Confirm(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// lost returns what is known for good: why the session is not ours; nil if it may be.
+func (r *Record) lost() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.final
 }
 
 // alone reports whether that error of ask means that the store has been away for so long that it need not be waited for.

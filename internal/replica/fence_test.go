@@ -115,6 +115,24 @@ func TestConfirmWaits(t *testing.T) {
 	})
 }
 
+// Who waits to be sure learns at once that the session has been given up meanwhile, though the store cannot be asked.
+func TestConfirmOfWhatIsGivenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := join(t, nil)
+		defer c.m.Close()
+		r, h := c.create("s")
+		c.store.leave()
+		time.Sleep(3 * time.Second)
+		time.AfterFunc(time.Second, r.Drop)
+		if took, err := confirmed(t, r); !errors.Is(err, sessionstore.ErrNotOwner) || took > time.Second+askPause {
+			t.Errorf("%v after %s", err, took)
+		}
+		if _, lost := h.told(); lost != nil {
+			t.Error(lost)
+		}
+	})
+}
+
 // The store may go away for good between the doubt and the answer: who waits for it goes on then, as everybody does.
 func TestConfirmGoesOnAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
