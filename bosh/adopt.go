@@ -240,11 +240,7 @@ func (f *feed) adopted(st *upstream.Stream, resumed upstream.Resumed) {
 
 // reseal stores the secret under the newest key (failover-design 9.3).
 func (f *feed) reseal() {
-	state, err := f.stream.State()
-	if err == nil {
-		err = f.s.record.Publish(f.s.h.ctx, state, nil)
-	}
-	if err != nil {
+	if err := f.stream.Publish(f.s.h.ctx, f.s.renewed); err != nil {
 		f.s.log(slog.LevelDebug, "secret not sealed again", err.Error())
 	}
 }

@@ -85,10 +85,6 @@ func (f *feed) enabled(ev *upstream.Event) {
 }
 
 func (f *feed) publish() error {
-	state, err := f.stream.State()
-	if err != nil {
-		return err
-	}
 	s := f.s
 	s.mu.Lock()
 	mine, err := s.ownLocked()
@@ -96,7 +92,7 @@ func (f *feed) publish() error {
 	if err != nil {
 		return err
 	}
-	return s.record.Publish(s.h.ctx, state, mine)
+	return f.stream.Publish(s.h.ctx, func(ctx context.Context, state []byte) error { return s.record.Publish(ctx, state, mine) })
 }
 
 // classLocked notes how the session can be taken over, and tells the operator unless it has ended meanwhile.

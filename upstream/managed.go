@@ -56,6 +56,8 @@ type managed struct {
 	probe   bool          // and it is the one right after a resumption
 	slow    time.Duration // how long that resumption took
 
+	changing chan struct{} // capacity 1: held by who gets another token, or has the state stored (Stream.change)
+
 	// guarded by the writing token
 	scratch [64]byte // for <a/>
 
@@ -69,7 +71,7 @@ type managed struct {
 const maxHeld = 256 * 1024
 
 func newManaged(o Opening, failover bool) *managed {
-	m := &managed{cred: credential{class: ClassNone}}
+	m := &managed{cred: credential{class: ClassNone}, changing: make(chan struct{}, 1)}
 	if o.Owner != nil && failover {
 		m.owner = o.Owner
 	}
@@ -442,6 +444,35 @@ func (s *Stream) State() ([]byte, error) {
 		return nil, errNotResumable
 	}
 	return st.encode(cred, owner.Sealer)
+}
+
+// Publish has store write the State, while no other state is on its way to the store: an older one that comes late would take
+// the token away that is in use.
+func (s *Stream) Publish(ctx context.Context, store func(ctx context.Context, state []byte) error) error {
+	done, err := s.change(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	b, err := s.State()
+	if err != nil {
+		return err
+	}
+	return store(ctx, b)
+}
+
+// change waits for the right to get another token, or to have a state stored, until done is called. The server, the store and
+// the stream would otherwise not agree on which token is the newest (UP-091).
+func (s *Stream) change(ctx context.Context) (done func(), err error) {
+	if s.m == nil {
+		return nil, errNotResumable
+	}
+	select {
+	case s.m.changing <- struct{}{}:
+		return func() { <-s.m.changing }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 }
 
 var errNotResumable = errors.New("stream cannot be resumed")

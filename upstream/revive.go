@@ -33,14 +33,14 @@ func (s *Stream) revive(cause error) (ev Event, err error, ok bool) {
 	if probe && errors.Is(cause, errNoAnswer) {
 		return Event{}, &Error{Op: OpRead, Addr: r.o.Domain, Err: &LostError{Stage: "probe", Condition: errNoAnswer.Error()}}, false
 	}
-	l, err := s.reviveWithin(r, once)
+	l, live, err := s.reviveWithin(r, once)
 	if err != nil {
 		if once {
 			err = cause
 		}
 		return Event{}, err, false
 	}
-	if !s.continueOn(l) {
+	if !live {
 		s.part(l)
 		return Event{}, cause, false
 	}
@@ -73,8 +73,9 @@ const (
 	longestPause  = 10 * time.Second
 )
 
-// reviveWithin tries until the server must have given the session up. UP-008: at once, then at growing, random intervals.
-func (s *Stream) reviveWithin(r *resumption, once bool) (*resumedLink, error) {
+// reviveWithin tries until the server must have given the session up. UP-008: at once, then at growing, random intervals. live
+// is false if the stream has been closed meanwhile.
+func (s *Stream) reviveWithin(r *resumption, once bool) (l *resumedLink, live bool, err error) {
 	window := defaultWindow
 	if r.st.Max > 0 {
 		window = time.Duration(r.st.Max) * time.Second
@@ -86,19 +87,40 @@ func (s *Stream) reviveWithin(r *resumption, once bool) (*resumedLink, error) {
 		cancel() // since interrupt: nobody else will
 	}
 	s.mu.Unlock()
+	known := r.id.cred.token
 	for wait := firstPause; ; wait = min(2*wait, longestPause) {
-		l, err := s.d.resume(ctx, r)
+		l, live, err = s.reviveOnce(ctx, r, &known)
 		if err == nil || once || !errors.Is(err, ErrUnreachable) || ctx.Err() != nil {
-			return l, err
+			return l, live, err
 		}
 		if e := pause(ctx, wait/2+rand.N(wait)); e != nil {
-			return nil, err
+			return nil, false, err
 		}
 	}
 }
 
-// continueOn makes a resumed connection the stream's.
-func (s *Stream) continueOn(l *resumedLink) bool {
+// reviveOnce makes one attempt, by the token that is the newest then: of the attempt before, or, if the stream's is not the
+// known one any more, of RenewToken.
+func (s *Stream) reviveOnce(ctx context.Context, r *resumption, known **token) (l *resumedLink, live bool, err error) {
+	done, err := s.change(ctx)
+	if err != nil {
+		return nil, false, err
+	}
+	defer done()
+	s.mu.Lock()
+	if s.m.cred.token != *known {
+		*known, r.id.cred = s.m.cred.token, s.m.cred
+	}
+	s.mu.Unlock()
+	if l, err = s.d.resume(ctx, r); err != nil {
+		return nil, false, err
+	}
+	return l, s.continueOn(l, r.id.cred), nil
+}
+
+// continueOn makes a resumed connection the stream's, and what it signed in by, or was given for the next time. That may be of
+// an attempt before.
+func (s *Stream) continueOn(l *resumedLink, cred credential) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	m := s.m
@@ -106,9 +128,7 @@ func (s *Stream) continueOn(l *resumedLink) bool {
 	if s.closed || m.leaving {
 		return false
 	}
-	if l.token != nil {
-		m.cred.token = l.token
-	}
+	m.cred = cred
 	s.link, m.down = l.link, false
 	s.p.learn(l.offered)
 	l.arm()

@@ -22,6 +22,13 @@ func (s *Stream) TokenDue() time.Time {
 // RenewToken gets another token over a connection of its own; the stream is not disturbed (failover design §9.1). The owner
 // then stores the new State, and only after that is the new token used.
 func (s *Stream) RenewToken(ctx context.Context) error {
+	waiting, cancel := context.WithTimeout(ctx, s.d.cfg.ConnectTimeout) // while the session is being resumed it may take long
+	defer cancel()
+	done, err := s.change(waiting)
+	if err != nil {
+		return err
+	}
+	defer done()
 	t, err := s.tokenLogin(ctx, tokenRenew)
 	if err != nil || t == nil {
 		return err

@@ -213,6 +213,70 @@ func TestRenewToken(t *testing.T) {
 	_ = s.Cut()
 }
 
+// Whoever gets another token, or has the state stored, does so alone: a state that comes late would take the newest token away.
+//
+// Covers: UP-091.
+func TestOneTokenAtATime(t *testing.T) {
+	srv := xmpptest.Start(t, modern())
+	x := newSession()
+	c := resumable(t, managedDialer(t, Config{}, srv.Setting("")), x)
+	meanwhile := func() {
+		t.Helper()
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		defer cancel()
+		if err := c.RenewToken(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("not alone: %v", err)
+		}
+		if err := c.Publish(ctx, func(context.Context, []byte) error { return nil }); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("not alone: %v", err)
+		}
+	}
+	if err := c.Publish(t.Context(), func(context.Context, []byte) error { meanwhile(); return nil }); err != nil {
+		t.Error(err)
+	}
+	renewed, resuming := x.Owner.Renewed, x.Owner.Resuming
+	x.Owner.Renewed = func(ctx context.Context, state []byte) error { meanwhile(); return renewed(ctx, state) }
+	if err := c.RenewToken(t.Context()); err != nil {
+		t.Error(err)
+	}
+	x.Owner.Resuming = func(ctx context.Context) (uint32, error) { meanwhile(); return resuming(ctx) }
+	srv.Session(juliet).Cut()
+	c.Proceed(c.until(KindResumed).Break)
+	x.Owner.Renewed, x.Owner.Resuming = renewed, resuming
+	if err := c.RenewToken(t.Context()); err != nil {
+		t.Errorf("afterwards: %v", err)
+	}
+}
+
+// The connection of an attempt to resume breaks right after the server has given another token. The next attempt signs in by
+// that, so the one before is worth nothing from then on.
+//
+// Covers: UP-091.
+func TestTokenOfAnAttemptThatFailed(t *testing.T) {
+	o := modern()
+	srv := xmpptest.Start(t, o)
+	x := newSession()
+	c := resumable(t, managedDialer(t, Config{}, srv.Setting("")), x)
+	attempts := 0
+	x.Owner.Renewed = func(context.Context, []byte) error {
+		attempts++
+		o.SASL2.Rotate = false
+		srv.Next().Cut() // the one in hand is last
+		return nil
+	}
+	for range srv.Accepted() {
+		srv.Next()
+	}
+	o.SASL2.Rotate = true
+	srv.Session(juliet).Cut()
+	c.Proceed(c.until(KindResumed).Break)
+	if attempts != 1 {
+		t.Errorf("%d tokens", attempts)
+	}
+	srv.Session(juliet).Cut()
+	c.Proceed(c.until(KindResumed).Break)
+}
+
 // At the end the token is worthless.
 //
 // Covers: UP-094, UP-120.

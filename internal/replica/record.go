@@ -113,7 +113,7 @@ func (r *Record) Create(ctx context.Context, transport string, ttl time.Duration
 	return nil
 }
 
-// Publish stores what another replica needs to go on with the session. Not two at a time.
+// Publish stores what another replica needs to go on with the session. Not two at a time: upstream.Stream sees to that.
 func (r *Record) Publish(ctx context.Context, upstream, own []byte) error {
 	r.mu.Lock()
 	if own != nil {
