@@ -1,6 +1,7 @@
 package websocket
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -192,6 +193,11 @@ func (s *session) parse(msg []byte) (el xmlframe.Element, condition string, err 
 		return el, string(fault.Condition), nil
 	}
 	return el, "not-well-formed", nil // truncated
+}
+
+// looksLikeXML reports whether there is a tag behind what does not belong in front of it (WS-013).
+func looksLikeXML(msg []byte) bool {
+	return bytes.HasPrefix(bytes.TrimLeft(msg, "\ufeff \t\r\n"), []byte("<"))
 }
 
 func isSpace(b []byte) bool {

@@ -140,8 +140,11 @@ func TestRFC7395_3_4_FirstMessage(t *testing.T) {
 		`<stream:stream xmlns:stream="http://etherx.jabber.org/streams" xmlns="jabber:client" to="example.org" version="1.0">`: "not-well-formed",
 		`<stream:stream xmlns:stream="http://etherx.jabber.org/streams" to="example.org" version="1.0"/>`:                      "bad-format",
 		`<garbage`:  "not-well-formed",
-		`{"op": 1}`: "bad-format",
+		`{"op": 1}`: "not-well-formed",
+		`garbage`:   "not-well-formed",
 		`<a:b/>`:    "not-well-formed",
+		"\n" + `<open xmlns="urn:ietf:params:xml:ns:xmpp-framing" to="example.org" version="1.0"/>`:     "bad-format",
+		"\ufeff" + `<open xmlns="urn:ietf:params:xml:ns:xmpp-framing" to="example.org" version="1.0"/>`: "bad-format",
 	} {
 		b := r.connect()
 		b.say(message)

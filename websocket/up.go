@@ -72,6 +72,8 @@ func (s *session) message(msg []byte) (last bool) {
 	case condition == "" && el.Is(ns.Framing, "close"):
 		return s.closeHeard()
 	case s.deaf:
+	case condition != "" && s.server == nil && !looksLikeXML(msg):
+		s.fault("not-well-formed") // WS-027: garbage is not a frame with something in front of it
 	case condition != "":
 		s.fault(condition)
 	case framing && string(el.Space) != ns.Framing:
