@@ -42,13 +42,13 @@ func lag(t *testing.T, target string, by time.Duration) string {
 }
 
 // What handing on adds is the way there and back: not the time for which the owner holds a request, and all of the rest. The
-// owner tells by a header that stays between replicas.
+// owner tells how long it was.
 func TestAddedLatency(t *testing.T) {
 	const hold, way = 400 * time.Millisecond, 50 * time.Millisecond
 	answers := map[string]func(http.ResponseWriter){
 		"body":   func(w http.ResponseWriter) { _, _ = io.WriteString(w, "<body/>") },
 		"status": func(w http.ResponseWriter) { w.WriteHeader(http.StatusNoContent) },
-		"long":   func(w http.ResponseWriter) { _, _ = io.WriteString(w, strings.Repeat("x", 2*wholeBytes)) },
+		"long":   func(w http.ResponseWriter) { _, _ = io.WriteString(w, strings.Repeat("x", 200_000)) },
 		"hinted": func(w http.ResponseWriter) { w.WriteHeader(http.StatusEarlyHints); w.WriteHeader(http.StatusOK) },
 	}
 	id := identity(t, "k")
@@ -70,11 +70,6 @@ func TestAddedLatency(t *testing.T) {
 		w := httptest.NewRecorder()
 		if got := c.Relay(Request{W: w, R: httptest.NewRequest(http.MethodPost, "/?answer="+answer, nil)}, to); got != Answered {
 			t.Fatalf("outcome %s", got)
-		}
-		for name := range w.Result().Header {
-			if strings.HasPrefix(name, "Relay-") {
-				t.Errorf("%s reaches the browser", name)
-			}
 		}
 		return l.added[Answered][len(l.added[Answered])-1]
 	}
@@ -100,15 +95,4 @@ func closedAddress(t *testing.T) string {
 	l := listen(t, "127.0.0.1:0")
 	defer l.Close()
 	return l.Addr().String()
-}
-
-// What a header says that is none of ours, or nonsense, adds nothing to what is measured.
-func TestHeldFor(t *testing.T) {
-	for value, want := range map[string]time.Duration{
-		"1500": 1500 * time.Microsecond, "0": 0, "": 0, "-5": 0, "x": 0, "99999999999999999999": 0, "1e9": 0,
-	} {
-		if got := heldFor(http.Header{headerHeld: {value}}); got != want {
-			t.Errorf("%q is %s", value, got)
-		}
-	}
 }

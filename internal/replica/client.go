@@ -1,14 +1,13 @@
 package replica
 
 import (
-	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
+	"maps"
 	"net"
 	"net/http"
-	"net/url"
 	"strconv"
 	"sync"
 	"syscall"
@@ -37,11 +36,10 @@ func (noMetrics) Relayed(Outcome, time.Duration) {}
 // Client is the browser's side of handing on. Safe for concurrent use. It ends with Close.
 type Client struct {
 	// immutable
-	cfg       ClientConfig
-	transport *http.Transport
-	ctx       context.Context // of connecting; ends with Close
-	cancel    context.CancelFunc
-	dialing   sync.WaitGroup // added to under mu, while not closed
+	cfg     ClientConfig
+	ctx     context.Context // of connecting; ends with Close
+	cancel  context.CancelFunc
+	running sync.WaitGroup // connections; added to under mu, while not closed
 
 	mu sync.Mutex
 	// guarded by mu
@@ -55,9 +53,6 @@ const (
 	// that another process is there, is known in less.
 	redialTimeout = 500 * time.Millisecond
 	sendTimeout   = 30 * time.Second // for a browser to fetch an answer
-	// wholeBytes is up to which size an answer is read to its end before the browser gets the first byte: if the owner
-	// dies in the middle, the browser need not notice.
-	wholeBytes = 64 * 1024
 )
 
 // NewClient checks cfg. Nothing is connected before the first request.
@@ -68,19 +63,7 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 	if cfg.Metrics == nil {
 		cfg.Metrics = noMetrics{}
 	}
-	protocols := &http.Protocols{}
-	protocols.SetHTTP2(true)
-	c := &Client{
-		cfg: cfg, links: map[string]*link{},
-		transport: &http.Transport{
-			Protocols: protocols, TLSClientConfig: cfg.Identity.clientTLS(), TLSHandshakeTimeout: dialTimeout,
-			DialContext: (&net.Dialer{Timeout: dialTimeout, KeepAlive: -1}).DialContext, DisableCompression: true,
-			HTTP2: &http.HTTP2Config{
-				SendPingTimeout: pingAfter, PingTimeout: pingWait,
-				MaxReceiveBufferPerConnection: windowBytes, MaxReceiveBufferPerStream: windowBytes,
-			},
-		},
-	}
+	c := &Client{cfg: cfg, links: map[string]*link{}}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	return c, nil
 }
@@ -94,14 +77,9 @@ func (c *Client) Insist(req Request, to sessionstore.Replica) Outcome { return c
 
 func (c *Client) send(req Request, to sessionstore.Replica, insist bool) Outcome {
 	begun := time.Now()
-	l := c.link(to.Address)
 	o, held := Unknown, time.Duration(0)
-	if l != nil {
-		header := outbound(req.R, req.Peer, to.Incarnation)
-		if insist {
-			header[headerInsist] = []string{"1"}
-		}
-		o, held = c.relay(l, req, header, to)
+	if l := c.link(to.Address); l != nil {
+		o, held = c.relay(l, req, outbound(req, to, insist))
 		l.note(o)
 	}
 	c.cfg.Metrics.Relayed(o, max(0, time.Since(begun)-held))
@@ -110,7 +88,7 @@ func (c *Client) send(req Request, to sessionstore.Replica, insist bool) Outcome
 
 // relay makes up to two attempts: one on the connection that stands, and if that breaks one on another, which tells
 // whether the process is still there.
-func (c *Client) relay(l *link, req Request, header http.Header, to sessionstore.Replica) (o Outcome, held time.Duration) {
+func (c *Client) relay(l *link, req Request, m *message) (o Outcome, held time.Duration) {
 	ctx := req.R.Context()
 	for patience := dialTimeout; ; patience = redialTimeout {
 		conn, err := l.connectWithin(ctx, patience)
@@ -123,14 +101,11 @@ func (c *Client) relay(l *link, req Request, header http.Header, to sessionstore
 		default:
 			return Unknown, 0
 		}
-		resp, err := conn.RoundTrip(request(req.R, header, req.Body, to))
-		if err == nil {
-			o, err := pass(req.W, req.R, resp)
-			if err == nil {
-				return o, heldFor(resp.Header)
-			}
-		}
-		if ctx.Err() != nil {
+		a, err := conn.ask(ctx, m)
+		switch {
+		case err == nil:
+			return pass(req, a), time.Duration(a.held) * time.Microsecond //nolint:gosec // at most maxHeld
+		case ctx.Err() != nil:
 			return Gone, 0
 		}
 		l.discard(conn)
@@ -140,78 +115,44 @@ func (c *Client) relay(l *link, req Request, header http.Header, to sessionstore
 	}
 }
 
-// request makes the request for the owner.
-func request(r *http.Request, header http.Header, body []byte, to sessionstore.Replica) *http.Request {
-	out := &http.Request{
-		Method: r.Method,
-		URL:    &url.URL{Scheme: "https", Host: to.Address, Path: r.URL.Path, RawPath: r.URL.RawPath, RawQuery: r.URL.RawQuery},
-		Header: header, Host: to.Address, ContentLength: int64(len(body)),
-	}
-	if len(body) > 0 {
-		out.Body = io.NopCloser(bytes.NewReader(body))
-	}
-	return out.WithContext(r.Context())
-}
-
-// pass passes an answer on. An error means that nothing has been written, and the connection is no good.
-func pass(w http.ResponseWriter, r *http.Request, resp *http.Response) (Outcome, error) {
-	defer resp.Body.Close()
-	switch said := resp.Header.Get(headerOutcome); said {
-	case "":
+// pass passes an answer on.
+func pass(req Request, a *answer) Outcome {
+	switch a.says {
+	case saysThis:
 	case saysNotMine:
-		return NotMine, nil
+		return NotMine
 	case saysStranger:
-		return Dead, nil // the address is the owner's no more
+		return Dead // the address is the owner's no more
 	case saysFenced:
-		return Fenced, nil
+		return Fenced
 	case saysAborted:
-		return Aborted, nil
-	default:
-		return Unknown, nil // a newer gateway
+		return Aborted
+	default: // a newer gateway
+		return Unknown
 	}
-	whole := resp.ContentLength >= 0 && resp.ContentLength <= wholeBytes
-	buf := buffers.Get().(*[]byte)
-	defer buffers.Put(buf)
-	b := (*buf)[:wholeBytes]
-	if whole {
-		b = b[:resp.ContentLength]
-		if _, err := io.ReadFull(resp.Body, b); err != nil {
-			return Unknown, fmt.Errorf("read answer: %w", err)
-		}
-	}
+	w := req.W
 	out := w.Header()
-	for name, values := range resp.Header {
-		if name != headerHeld {
-			out[name] = values
-		}
-	}
+	maps.Copy(out, a.header)
 	control := http.NewResponseController(w)
 	_ = control.SetWriteDeadline(time.Now().Add(sendTimeout)) // connections without deadlines are those of tests
-	if whole && resp.ContentLength > 0 {
-		out["Content-Length"] = []string{strconv.FormatInt(resp.ContentLength, 10)}
+	if len(a.body) > 0 {
+		out["Content-Length"] = []string{strconv.Itoa(len(a.body))}
 	}
-	w.WriteHeader(resp.StatusCode)
-	switch {
-	case !whole:
-		if _, err := io.CopyBuffer(struct{ io.Writer }{w}, resp.Body, b); err != nil {
-			return Broken, nil
-		}
-	case len(b) > 0: // with some statuses not even nothing may be written
-		if _, err := w.Write(b); err != nil {
-			return Gone, nil
+	w.WriteHeader(a.status)
+	if len(a.body) > 0 { // with some statuses not even nothing may be written
+		if _, err := w.Write(a.body); err != nil {
+			return Gone
 		}
 	}
-	if r.ProtoMajor < 2 {
+	if req.R.ProtoMajor < 2 {
 		// net/http keeps a deadline of HTTP/1 for the next request on the connection.
 		if err := control.Flush(); err != nil {
-			return Gone, nil
+			return Gone
 		}
 		_ = control.SetWriteDeadline(time.Time{})
 	}
-	return Answered, nil
+	return Answered
 }
-
-var buffers = sync.Pool{New: func() any { b := make([]byte, wholeBytes); return &b }}
 
 // Unreachable returns for how long a replica has not been reached although it was tried; 0 if the last try succeeded. After
 // five seconds the session of a replica that is alive in the store may be taken by force (failover-design 7.1).
@@ -234,23 +175,38 @@ func (c *Client) Close() {
 		l.close()
 	}
 	c.mu.Unlock()
-	c.dialing.Wait()
+	c.running.Wait()
 }
 
-// dial connects on a goroutine of its own, which Close waits for. False: closed.
+// dial connects on a goroutine of its own, which then reads and which Close waits for. False: closed.
 func (c *Client) dial(l *link, d *dial) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
 		return false
 	}
-	c.dialing.Go(func() {
-		ctx, cancel := context.WithTimeout(c.ctx, dialTimeout)
-		defer cancel()
-		conn, err := c.transport.NewClientConn(ctx, "https", l.address)
-		l.dialed(d, conn, err)
+	c.running.Go(func() {
+		conn, err := c.connect(l.address)
+		if l.dialed(d, conn, err) {
+			conn.run()
+		}
 	})
 	return true
+}
+
+func (c *Client) connect(address string) (*caller, error) {
+	ctx, cancel := context.WithTimeout(c.ctx, dialTimeout)
+	defer cancel()
+	raw, err := (&net.Dialer{KeepAlive: -1}).DialContext(ctx, "tcp", address)
+	if err != nil {
+		return nil, err
+	}
+	conn := tls.Client(raw, c.cfg.Identity.clientTLS())
+	if err := conn.HandshakeContext(ctx); err != nil {
+		_ = raw.Close()
+		return nil, fmt.Errorf("handshake: %w", err)
+	}
+	return newCaller(conn), nil
 }
 
 // link returns what leads to an address; nil after Close. Links that were not used for long make room for new ones, so

@@ -71,11 +71,17 @@ func selfSigned(private ed25519.PrivateKey) (*tls.Certificate, error) {
 	return &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: private}, nil
 }
 
-var errStranger = errors.New("relay: the other side does not have our key")
+var (
+	errStranger = errors.New("relay: the other side does not have our key")
+	errProtocol = errors.New("relay: the other side speaks another protocol")
+)
 
 // verify is the one check of a connection, on both sides, for resumed ones too. TLS has proved that the other side has the
 // private key.
 func (id *Identity) verify(state tls.ConnectionState) error {
+	if state.NegotiatedProtocol != protocol {
+		return errProtocol
+	}
 	if len(state.PeerCertificates) == 0 {
 		return errStranger
 	}
@@ -93,14 +99,14 @@ func (id *Identity) verify(state tls.ConnectionState) error {
 
 func (id *Identity) serverTLS() *tls.Config {
 	return &tls.Config{
-		MinVersion: tls.VersionTLS13, ClientAuth: tls.RequireAnyClientCert, VerifyConnection: id.verify,
+		MinVersion: tls.VersionTLS13, NextProtos: []string{protocol}, ClientAuth: tls.RequireAnyClientCert, VerifyConnection: id.verify,
 		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return id.now.Load().cert, nil },
 	}
 }
 
 func (id *Identity) clientTLS() *tls.Config {
 	return &tls.Config{
-		MinVersion: tls.VersionTLS13,
+		MinVersion: tls.VersionTLS13, NextProtos: []string{protocol},
 		// Names and authorities mean nothing here: verify compares the public key.
 		InsecureSkipVerify: true, VerifyConnection: id.verify,
 		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return id.now.Load().cert, nil },

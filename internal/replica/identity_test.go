@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -82,22 +83,35 @@ func TestStrangersAreNotServed(t *testing.T) {
 	stolen.PrivateKey = other.PrivateKey
 	for name, certs := range map[string][]tls.Certificate{"none": nil, "another key": {*other}, "stolen certificate": {stolen}} {
 		t.Run(name, func(t *testing.T) {
-			transport := &http.Transport{
-				TLSClientConfig:   &tls.Config{InsecureSkipVerify: true, Certificates: certs}, //nolint:gosec // the stranger does not care
-				ForceAttemptHTTP2: true,
+			conn, err := tls.Dial("tcp", o.Address, &tls.Config{
+				InsecureSkipVerify: true, Certificates: certs, NextProtos: []string{protocol}, //nolint:gosec // the stranger does not care
+			})
+			if err == nil { // with TLS 1.3 it learns later that it was refused
+				stranger := newCaller(conn)
+				go stranger.run()
+				_, err = stranger.ask(t.Context(), outbound(Request{R: httptest.NewRequest(http.MethodPost, "/", nil)}, o.Replica, false))
+				_ = stranger.close(errClosed)
 			}
-			defer transport.CloseIdleConnections()
-			r, err := http.NewRequest(http.MethodPost, "https://"+o.Address+"/", nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			r.Header.Set(headerTo, o.Incarnation)
-			if resp, err := transport.RoundTrip(r); err == nil {
-				resp.Body.Close()
-				t.Errorf("status %s", resp.Status)
+			if err == nil {
+				t.Error("answered")
 			}
 		})
 	}
+	t.Run("of another protocol", func(t *testing.T) {
+		for _, protocols := range [][]string{nil, {"h2"}} {
+			conn, err := tls.Dial("tcp", o.Address, &tls.Config{
+				InsecureSkipVerify: true, Certificates: []tls.Certificate{*id.now.Load().cert}, NextProtos: protocols, //nolint:gosec // likewise
+			})
+			if err != nil {
+				continue
+			}
+			_ = conn.SetDeadline(time.Now().Add(patienceOfTests))
+			if b, err := io.ReadAll(conn); len(b) > 0 || isTimeout(err) {
+				t.Errorf("%v: read %q, %v; want the end", protocols, b, err)
+			}
+			_ = conn.Close()
+		}
+	})
 	t.Run("in the clear", func(t *testing.T) {
 		conn, err := net.Dial("tcp", o.Address)
 		if err != nil {
@@ -105,7 +119,7 @@ func TestStrangersAreNotServed(t *testing.T) {
 		}
 		defer conn.Close()
 		_ = conn.SetDeadline(time.Now().Add(patienceOfTests))
-		_, _ = fmt.Fprintf(conn, "POST / HTTP/1.1\r\nHost: x\r\n%s: %s\r\nContent-Length: 0\r\n\r\n", headerTo, o.Incarnation)
+		_, _ = io.WriteString(conn, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
 		if b, err := io.ReadAll(conn); err == nil && bytes.Contains(b, []byte("200 OK")) {
 			t.Errorf("answered %q", b)
 		}
@@ -227,4 +241,9 @@ func TestKeysChange(t *testing.T) {
 	if got := fmt.Sprint(owners.LogValue()); got != "xxxxx" {
 		t.Errorf("logged as %s", got)
 	}
+}
+
+func isTimeout(err error) bool {
+	var timeout net.Error
+	return errors.As(err, &timeout) && timeout.Timeout()
 }

@@ -2,8 +2,6 @@ package replica
 
 import (
 	"context"
-	"errors"
-	"net/http"
 	"sync"
 	"time"
 )
@@ -17,9 +15,9 @@ type link struct {
 
 	mu sync.Mutex
 	// guarded by mu
-	conn    *http.ClientConn // nil: none stands
-	dialing *dial            // nil: nobody dials
-	failing time.Time        // since when nothing got through; zero: the last try did
+	conn    *caller   // nil: none stands
+	dialing *dial     // nil: nobody dials
+	failing time.Time // since when nothing got through; zero: the last try did
 	used    time.Time
 	closed  bool
 }
@@ -27,21 +25,19 @@ type link struct {
 // dial is one attempt to connect, which all who wait for it share. conn and err are set before done is closed.
 type dial struct {
 	done chan struct{}
-	conn *http.ClientConn
+	conn *caller
 	err  error
 }
 
-var errClosed = errors.New("relay: closed")
-
 // connect returns a connection that stands. It waits at most until ctx ends, or dialTimeout.
-func (l *link) connect(ctx context.Context) (*http.ClientConn, error) {
+func (l *link) connect(ctx context.Context) (*caller, error) {
 	l.mu.Lock()
 	l.used = time.Now()
 	switch {
 	case l.closed:
 		l.mu.Unlock()
 		return nil, errClosed
-	case l.conn != nil && l.conn.Err() == nil:
+	case l.conn != nil && l.conn.ended() == nil:
 		conn := l.conn
 		l.mu.Unlock()
 		return conn, nil
@@ -65,19 +61,19 @@ func (l *link) connect(ctx context.Context) (*http.ClientConn, error) {
 }
 
 // connectWithin is connect with a limit. When it is over, the error is not that of ctx.
-func (l *link) connectWithin(ctx context.Context, limit time.Duration) (*http.ClientConn, error) {
+func (l *link) connectWithin(ctx context.Context, limit time.Duration) (*caller, error) {
 	limited, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	return l.connect(limited)
 }
 
-// dialed ends a dial.
-func (l *link) dialed(d *dial, conn *http.ClientConn, err error) {
+// dialed ends a dial. It reports whether there is a connection now.
+func (l *link) dialed(d *dial, conn *caller, err error) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.dialing = nil
 	if err == nil && l.closed {
-		_ = conn.Close() // nobody has used it
+		_ = conn.close(errClosed) // nobody has used it
 		conn, err = nil, errClosed
 	}
 	if err == nil {
@@ -85,14 +81,14 @@ func (l *link) dialed(d *dial, conn *http.ClientConn, err error) {
 	}
 	d.conn, d.err = conn, err
 	close(d.done)
+	return err == nil
 }
 
-// discard drops a connection on which a request has failed, if it is no good any more. One whose peer resets single
-// requests stays for the others.
-func (l *link) discard(conn *http.ClientConn) {
+// discard drops a connection on which a request has failed, if it is no good any more.
+func (l *link) discard(conn *caller) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.conn == conn && conn.Err() != nil {
+	if l.conn == conn && conn.ended() != nil {
 		l.conn = nil
 	}
 }
@@ -123,7 +119,7 @@ func (l *link) unreachable() time.Duration {
 func (l *link) idle() time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.dialing != nil || l.conn != nil && l.conn.InFlight() > 0 {
+	if l.dialing != nil || l.conn != nil && l.conn.waiting() > 0 {
 		return 0
 	}
 	return time.Since(l.used)
@@ -134,7 +130,7 @@ func (l *link) close() {
 	defer l.mu.Unlock()
 	l.closed = true
 	if l.conn != nil {
-		_ = l.conn.Close() // whatever it was used for ends with an error of its own
+		_ = l.conn.close(errClosed) // whatever it was used for ends with an error of its own
 		l.conn = nil
 	}
 }

@@ -17,7 +17,7 @@ type Request struct {
 // Outcome says what became of a request that was handed on.
 type Outcome uint8
 
-// Outcomes. Only with Answered and Broken anything has been written to the browser.
+// Outcomes. Only with Answered, and perhaps with Gone, anything has been written to the browser.
 const (
 	Answered Outcome = iota
 	NotMine          // the replica does not have the session: the store knows better
@@ -25,14 +25,13 @@ const (
 	Dead             // the process is no more: its address refuses connections, or another process is there
 	Unknown          // no answer: it may live
 	Aborted          // the owner wants the connection to the browser closed without an answer
-	Broken           // the owner was lost in the middle of the answer: the connection to the browser has to be closed
 	Gone             // the browser went away, or the request's context ended
 	outcomes
 )
 
 // String is the outcome's name in metrics.
 func (o Outcome) String() string {
-	return [outcomes]string{"answered", "not-mine", "fenced", "dead", "unknown", "aborted", "broken", "gone"}[o]
+	return [outcomes]string{"answered", "not-mine", "fenced", "dead", "unknown", "aborted", "gone"}[o]
 }
 
 // Outcomes lists all, so that series can be made beforehand.

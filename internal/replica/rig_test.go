@@ -2,6 +2,7 @@ package replica
 
 import (
 	"crypto/sha256"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -78,7 +79,7 @@ func startOwner(t testing.TB, address string, id *Identity, handle func(http.Res
 		t.Fatal(err)
 	}
 	o.serving.Go(func() {
-		if err := o.server.Serve(o.listener); err != nil {
+		if err := o.server.Serve(o.listener); err != nil && !errors.Is(err, net.ErrClosed) {
 			t.Error(err)
 		}
 	})
@@ -88,7 +89,12 @@ func startOwner(t testing.TB, address string, id *Identity, handle func(http.Res
 
 // kill ends it as far as others see: connections break, and its address refuses others.
 func (o *owner) kill() {
-	o.server.http.Close()
+	_ = o.listener.Close()
+	o.server.mu.Lock()
+	for c := range o.server.conns {
+		_ = c.close(errClosed)
+	}
+	o.server.mu.Unlock()
 	_ = o.server.Shutdown(canceled()) // stops what else runs
 	o.serving.Wait()
 }
@@ -121,7 +127,7 @@ func startFront(t testing.TB, c *Client, to func() sessionstore.Replica) *front 
 		f.outcomes <- o
 		switch o {
 		case Answered:
-		case Aborted, Broken, Gone:
+		case Aborted, Gone:
 			panic(http.ErrAbortHandler)
 		default:
 			w.WriteHeader(http.StatusServiceUnavailable)

@@ -106,7 +106,7 @@ func (rt *Router) remembered(req Request, keys []sessionstore.Key) (Result, bool
 		switch o {
 		case Answered:
 			return Done, true
-		case Aborted, Broken, Gone:
+		case Aborted, Gone:
 			return Abort, true
 		default:
 			rt.owners.forget(key)
@@ -143,7 +143,7 @@ func (rt *Router) try(ctx context.Context, req Request, keys []sessionstore.Key,
 		case Answered:
 			rt.owners.learn(key, owner)
 			return Done, "", true
-		case Aborted, Broken, Gone:
+		case Aborted, Gone:
 			return Abort, "", true
 		case Dead:
 			if know.dead == owner.Incarnation {

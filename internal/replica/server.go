@@ -2,14 +2,17 @@ package replica
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"runtime/debug"
-	"strconv"
+	"slices"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -29,31 +32,24 @@ type ServerConfig struct {
 // Server is the owner's side: what listens on `replica.listen`. Safe for concurrent use. It ends with Shutdown.
 type Server struct {
 	cfg  ServerConfig // immutable
-	http *http.Server // immutable
+	quit chan struct{}
 
 	mu sync.Mutex
 	// guarded by mu
-	working context.Context // ends when this replica is fenced; requests that are held then are given back
-	end     context.CancelFunc
-	stopped bool
+	working   context.Context // ends when this replica is fenced; requests that are held then are given back
+	end       context.CancelFunc
+	stopped   bool
+	listener  net.Listener
+	conns     map[*served]struct{}
+	handshake map[net.Conn]struct{} // not one of the replicas' yet
 
-	quit    chan struct{} // closed by Shutdown
-	running sync.WaitGroup
+	running sync.WaitGroup // connections, and what watches the fence; added to under mu, while not stopped
 }
 
 const (
 	// fenceWatch is how often Fenced is asked.
-	fenceWatch = 250 * time.Millisecond
-	// heldPerConnection is how many requests another replica may hand on at a time.
-	heldPerConnection = 100_000
-	headerTimeout     = 10 * time.Second // the TLS handshake included
-	idleTimeout       = 10 * time.Minute
-	maxHeaderBytes    = 64 * 1024
-	// A side from which nothing has come for pingAfter is asked, and is gone if it does not answer within pingWait.
-	pingAfter = time.Second
-	pingWait  = 2 * time.Second
-	// windowBytes is how much of a request or response may be on its way unread.
-	windowBytes = 1 << 20
+	fenceWatch       = 250 * time.Millisecond
+	handshakeTimeout = 10 * time.Second
 )
 
 // NewServer checks cfg. Nothing runs before Serve.
@@ -67,19 +63,8 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{cfg: cfg, quit: make(chan struct{})}
+	s := &Server{cfg: cfg, quit: make(chan struct{}), conns: map[*served]struct{}{}, handshake: map[net.Conn]struct{}{}}
 	s.working, s.end = context.WithCancel(context.Background())
-	protocols := &http.Protocols{}
-	protocols.SetHTTP2(true)
-	s.http = &http.Server{
-		Handler: http.HandlerFunc(s.serve), Protocols: protocols, TLSConfig: cfg.Identity.serverTLS(),
-		ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
-		HTTP2: &http.HTTP2Config{
-			MaxConcurrentStreams: heldPerConnection, SendPingTimeout: pingAfter, PingTimeout: pingWait,
-			MaxReceiveBufferPerConnection: windowBytes, MaxReceiveBufferPerStream: windowBytes,
-		},
-		ErrorLog: slog.NewLogLogger(cfg.Log.Handler(), slog.LevelDebug), // strangers at the door
-	}
 	return s, nil
 }
 
@@ -88,15 +73,90 @@ func (s *Server) Serve(l net.Listener) error {
 	s.mu.Lock()
 	if s.stopped {
 		s.mu.Unlock()
-		l.Close()
+		_ = l.Close()
 		return nil
 	}
+	s.listener = l
 	s.running.Go(s.watchFence)
 	s.mu.Unlock()
-	if err := s.http.ServeTLS(l, "", ""); !errors.Is(err, http.ErrServerClosed) {
-		return fmt.Errorf("replica listener: %w", err)
+	for {
+		conn, err := l.Accept()
+		switch {
+		case err == nil:
+			s.admit(conn)
+		case s.isStopped():
+			return nil
+		case isTemporary(err):
+			s.cfg.Log.LogAttrs(context.Background(), slog.LevelWarn, "replica listener", slog.String("reason", err.Error()))
+			s.pause()
+		default:
+			return fmt.Errorf("replica listener: %w", err)
+		}
 	}
-	return nil
+}
+
+// isTemporary reports whether accepting may succeed later: too many files are open.
+func isTemporary(err error) bool {
+	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || errors.Is(err, syscall.ECONNABORTED)
+}
+
+func (s *Server) pause() {
+	select {
+	case <-s.quit:
+	case <-time.After(100 * time.Millisecond):
+	}
+}
+
+func (s *Server) isStopped() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.stopped
+}
+
+// admit serves a connection on a goroutine of its own.
+func (s *Server) admit(raw net.Conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stopped {
+		_ = raw.Close()
+		return
+	}
+	s.handshake[raw] = struct{}{}
+	s.running.Go(func() {
+		if c := s.greet(raw); c != nil {
+			defer s.leave(c)
+			c.run()
+		}
+	})
+}
+
+// greet makes sure of who it is. nil: a stranger at the door, or the end.
+func (s *Server) greet(raw net.Conn) *served {
+	_ = raw.SetDeadline(time.Now().Add(handshakeTimeout))
+	conn := tls.Server(raw, s.cfg.Identity.serverTLS())
+	err := conn.HandshakeContext(context.Background()) // ends with the deadline, or with raw
+	if err == nil {
+		err = raw.SetDeadline(time.Time{})
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.handshake, raw)
+	if err != nil || s.stopped {
+		_ = raw.Close()
+		if err != nil {
+			s.cfg.Log.LogAttrs(context.Background(), slog.LevelDebug, "replica listener", slog.String("reason", err.Error()))
+		}
+		return nil
+	}
+	c := newServed(s, conn)
+	s.conns[c] = struct{}{}
+	return c
+}
+
+func (s *Server) leave(c *served) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.conns, c)
 }
 
 // Shutdown gives back what is held, stops listening and waits, at most until ctx ends; then it cuts what is left.
@@ -107,13 +167,20 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		return nil
 	}
 	s.stopped = true
-	s.mu.Unlock()
 	close(s.quit)
 	s.end()
-	s.running.Wait()
-	err := s.http.Shutdown(ctx)
-	if err != nil {
-		s.http.Close()
+	if s.listener != nil {
+		_ = s.listener.Close()
+	}
+	for raw := range s.handshake {
+		_ = raw.Close()
+	}
+	conns := slices.Collect(maps.Keys(s.conns))
+	s.mu.Unlock()
+	defer s.running.Wait()
+	var err error
+	for _, c := range conns {
+		err = errors.Join(err, c.finish(ctx))
 	}
 	return err
 }
@@ -142,39 +209,39 @@ func (s *Server) watchFence() {
 	}
 }
 
-// serve is the handler of one request that was handed on.
-func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
-	if r.Header.Get(headerTo) != s.cfg.Incarnation {
-		s.say(w, saysStranger)
+// serve answers one request that was handed on. ctx is over when nobody waits for the answer.
+func (s *Server) serve(ctx context.Context, m *message, send func(*answer)) {
+	if m.to != s.cfg.Incarnation {
+		send(&answer{says: saysStranger})
 		return
 	}
 	working := context.Background()
-	if r.Header.Get(headerInsist) == "" {
+	if !m.insist {
 		s.mu.Lock()
 		working = s.working
 		s.mu.Unlock()
 		if working.Err() != nil || s.cfg.Fenced() {
-			s.say(w, saysFenced)
+			send(&answer{says: saysFenced})
 			return
 		}
 	}
-	ctx, cancel := context.WithCancel(context.WithValue(r.Context(), http.LocalAddrContextKey, local(r.Header)))
+	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(working, cancel)()
-	r = r.WithContext(ctx)
-	inbound(r)
-	o := &observer{ResponseWriter: w, since: time.Now()}
-	mine, aborted := s.handle(o, r)
+	w := &reply{header: http.Header{}, since: time.Now(), send: send}
+	mine, aborted := s.handle(w, m.inbound(ctx))
 	switch {
-	case o.begun && aborted:
-		panic(http.ErrAbortHandler) // resets the stream; the browser side does the same to its connection
-	case o.begun:
+	case w.sent:
+	case w.begun() && !aborted:
+		w.finish()
 	case working.Err() != nil:
-		s.say(w, saysFenced)
+		send(&answer{says: saysFenced})
 	case aborted:
-		s.say(w, saysAborted)
+		send(&answer{says: saysAborted})
 	case !mine:
-		s.say(w, saysNotMine)
+		send(&answer{says: saysNotMine})
+	default:
+		w.finish()
 	}
 }
 
@@ -193,40 +260,3 @@ func (s *Server) handle(w http.ResponseWriter, r *http.Request) (mine, aborted b
 	}()
 	return s.cfg.Handle(w, r), false
 }
-
-// say answers the browser side, which passes none of it on.
-func (s *Server) say(w http.ResponseWriter, outcome string) {
-	h := w.Header()
-	clear(h)
-	h[headerOutcome] = []string{outcome}
-	w.WriteHeader(http.StatusMisdirectedRequest)
-}
-
-// observer notes whether an answer has begun, and tells the browser side when.
-type observer struct {
-	http.ResponseWriter
-	since time.Time
-	begun bool
-}
-
-func (o *observer) begin() {
-	if !o.begun {
-		o.begun = true
-		o.Header()[headerHeld] = []string{strconv.FormatInt(time.Since(o.since).Microseconds(), 10)}
-	}
-}
-
-func (o *observer) WriteHeader(status int) {
-	if status >= http.StatusOK {
-		o.begin()
-	}
-	o.ResponseWriter.WriteHeader(status)
-}
-
-func (o *observer) Write(b []byte) (int, error) {
-	o.begin()
-	return o.ResponseWriter.Write(b)
-}
-
-// Unwrap lets http.ResponseController reach the rest.
-func (o *observer) Unwrap() http.ResponseWriter { return o.ResponseWriter }

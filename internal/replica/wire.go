@@ -1,126 +1,260 @@
 package replica
 
 import (
+	"bufio"
 	"crypto/tls"
-	"crypto/x509"
-	"encoding/base64"
-	"net"
-	"net/http"
-	"net/netip"
-	"strconv"
-	"strings"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
-
-	"stanzagate/internal/peer"
 )
 
-// What replicas say to each other besides the request itself. Headers of these names from browsers are not passed on, and
-// those of the owner do not reach the browser.
+// wire is one connection between two replicas, which many requests share: what both ends have in common. What is sent is
+// written by whoever sends it, together with what others send meanwhile, so that nothing waits for another goroutine to
+// wake. Safe for concurrent use. It ends with close, or when the other side does not answer any more.
+//
+// A frame is its kind, the number of its request, the length of its content, and the content.
+type wire struct {
+	// immutable
+	conn *tls.Conn
+	born time.Time
+	gone chan struct{} // closed with the wire
+
+	heard atomic.Int64   // when something last came, in nanoseconds since born
+	pongs sync.WaitGroup // waited for by run, which adds to it
+
+	mu sync.Mutex
+	// guarded by mu
+	out, spare []byte     // to be written, and what was
+	writing    bool       // somebody writes
+	room       *sync.Cond // signalled when out has been written, and at the end
+	err        error      // why the wire has ended
+	watch      *time.Timer
+	asked      int64 // when the other side was last asked to answer, as heard
+}
+
+// kind is what a frame is.
+type kind byte
+
 const (
-	headerTo      = "Relay-To"      // the incarnation that is meant
-	headerPeer    = "Relay-Peer"    // the browser's address and port; missing if unknown
-	headerLocal   = "Relay-Local"   // where the browser reached its replica; missing if unknown
-	headerSecure  = "Relay-Secure"  // "1": it came over TLS
-	headerHost    = "Relay-Host"    // what it asked for
-	headerInsist  = "Relay-Insist"  // "1": also if the owner is fenced, as the browser side cannot ask the store either
-	headerCert    = "Relay-Cert"    // the certificate that it proved to have, DER in base64; missing if none
-	headerOutcome = "Relay-Outcome" // of the owner: why there is no answer; one of the below
-	headerHeld    = "Relay-Held"    // of the owner: microseconds from the request until the answer
+	kindRequest kind = iota + 1 // to the owner
+	kindCancel                  // to the owner: nobody waits for the answer any more
+	kindAnswer                  // to the browser side
+	kindPing
+	kindPong
 )
 
 const (
-	saysNotMine  = "not-mine" // the session is not here
-	saysStranger = "stranger" // this is another process than the one that is meant
-	saysFenced   = "fenced"   // others may think that this replica is dead
-	saysAborted  = "aborted"  // the connection to the browser is to be closed without an answer
+	// protocol is what both sides agree on in the TLS handshake. Gateways of which one does not know it do not talk.
+	protocol = "stanzagate-relay-1"
+	// A side from which nothing has come for pingAfter is asked, and is gone if it does not answer within pingWait. That
+	// is also how long it may take in nothing of what is written to it.
+	pingAfter = time.Second
+	pingWait  = 2 * time.Second
+	// outBytes is how much may wait to be written before senders wait too.
+	outBytes = 1 << 20
+	// contentBytes bounds the content of a frame. Requests and answers have their own, lower limits.
+	contentBytes = 256 << 20
+	frameHeader  = 1 + 8 + 4
+	readBytes    = 16 << 10
+	writeBytes   = 256 << 10 // at a time, so that pingWait is for no more than this
 )
 
-// ownHeaders are hop by hop, or ours, or tell of proxies in front of the browser side, which has read them.
-var ownHeaders = map[string]bool{
-	"Connection": true, "Keep-Alive": true, "Proxy-Connection": true, "Proxy-Authenticate": true, "Proxy-Authorization": true,
-	"Te": true, "Trailer": true, "Transfer-Encoding": true, "Upgrade": true, "Expect": true, "Content-Length": true,
-	"Forwarded": true, "X-Forwarded-For": true, "X-Forwarded-Proto": true, "X-Forwarded-Host": true,
-	headerTo: true, headerPeer: true, headerLocal: true, headerSecure: true, headerHost: true, headerInsist: true, headerCert: true, headerOutcome: true,
-	headerHeld: true,
+var (
+	errClosed = errors.New("relay: closed")
+	errSilent = errors.New("relay: the other side does not answer")
+)
+
+func newWire(conn *tls.Conn) *wire {
+	w := &wire{conn: conn, gone: make(chan struct{}), born: time.Now()}
+	w.room = sync.NewCond(&w.mu)
+	return w
 }
 
-// outbound returns the headers of a request on its way to the owner. Values are shared with r, which is only read.
-func outbound(r *http.Request, p peer.Peer, incarnation string) http.Header {
-	h := make(http.Header, len(r.Header)+6)
-	for name, values := range r.Header {
-		if !ownHeaders[name] {
-			h[name] = values
+func (w *wire) now() int64 { return int64(time.Since(w.born)) + 1 }
+
+// run reads until the wire has ended, and returns why. take gets every frame in turn, and may keep content.
+func (w *wire) run(take func(k kind, id uint64, content []byte) error) error {
+	w.heard.Store(w.now())
+	w.mu.Lock()
+	if w.err == nil {
+		w.watch = time.AfterFunc(pingAfter, w.check)
+	}
+	w.mu.Unlock()
+	defer w.pongs.Wait()
+	in := bufio.NewReaderSize(w.conn, readBytes)
+	for {
+		k, id, content, err := readFrame(in)
+		if err != nil {
+			return w.close(err)
+		}
+		w.heard.Store(w.now())
+		switch k {
+		case kindPing:
+			w.pongs.Go(w.pong) // if readers wrote, those of both sides could wait for each other
+		case kindPong:
+		default:
+			err = take(k, id, content)
+		}
+		if err != nil {
+			return w.close(err)
 		}
 	}
-	for value := range strings.SplitSeq(r.Header.Get("Connection"), ",") {
-		delete(h, http.CanonicalHeaderKey(strings.TrimSpace(value))) // RFC 9110 §7.6.1: what the browser names there
-	}
-	h[headerTo] = []string{incarnation}
-	if p.Addr.IsValid() {
-		h[headerPeer] = []string{p.Addr.String()}
-	}
-	if p.Local.IsValid() {
-		h[headerLocal] = []string{p.Local.String()}
-	}
-	if p.Secure {
-		h[headerSecure] = []string{"1"}
-	}
-	if p.Host != "" && isPlain(p.Host) {
-		h[headerHost] = []string{p.Host}
-	}
-	if r.TLS != nil && len(r.TLS.PeerCertificates) > 0 {
-		h[headerCert] = []string{base64.StdEncoding.EncodeToString(r.TLS.PeerCertificates[0].Raw)}
-	}
-	return h
 }
 
-// isPlain reports whether s may stand in a header.
-func isPlain(s string) bool {
-	for _, c := range []byte(s) {
-		if c <= ' ' || c >= 0x7f {
-			return false
-		}
-	}
-	return true
-}
+func (w *wire) pong() { _ = w.send(kindPong, 0, nil) }
 
-// inbound makes r look as if the browser had sent it to this replica without any proxy, so that whoever serves it needs to
-// know nothing of relays, nor trust anybody's headers. The sender is one of us.
-func inbound(r *http.Request) {
-	h := r.Header
-	r.RemoteAddr = "@" // of no use as an address
-	if addr, err := netip.ParseAddrPort(h.Get(headerPeer)); err == nil {
-		r.RemoteAddr = addr.String()
-	}
-	r.Host = h.Get(headerHost)
-	r.TLS = nil
-	if h.Get(headerSecure) != "" {
-		r.TLS = &tls.ConnectionState{HandshakeComplete: true}
-		if der, err := base64.StdEncoding.DecodeString(h.Get(headerCert)); err == nil && len(der) > 0 {
-			if cert, err := x509.ParseCertificate(der); err == nil {
-				r.TLS.PeerCertificates = []*x509.Certificate{cert}
-			}
-		}
-	}
-	for _, name := range []string{headerTo, headerPeer, headerLocal, headerSecure, headerHost, headerInsist, headerCert} {
-		delete(h, name)
-	}
-}
-
-// local is where the browser reached its replica, as net/http tells it.
-func local(h http.Header) net.Addr {
-	addr, err := netip.ParseAddrPort(h.Get(headerLocal))
+func readFrame(in *bufio.Reader) (k kind, id uint64, content []byte, err error) {
+	head, err := in.Peek(frameHeader)
 	if err != nil {
-		return &net.TCPAddr{}
+		return 0, 0, nil, err
 	}
-	return net.TCPAddrFromAddrPort(addr)
+	k, id = kind(head[0]), binary.BigEndian.Uint64(head[1:])
+	size := int(binary.BigEndian.Uint32(head[9:]))
+	_, _ = in.Discard(frameHeader)
+	if size > contentBytes {
+		return 0, 0, nil, fmt.Errorf("relay: frame of %d bytes", size)
+	}
+	if content, err = readContent(in, size); err != nil {
+		return 0, 0, nil, fmt.Errorf("read frame: %w", err)
+	}
+	return k, id, content, nil
 }
 
-// heldFor returns what headerHeld says; 0 if it says nothing.
-func heldFor(h http.Header) time.Duration {
-	us, err := strconv.ParseUint(h.Get(headerHeld), 10, 40)
-	if err != nil {
-		return 0
+// readContent takes memory for what is announced only as far as it comes.
+func readContent(in io.Reader, size int) (content []byte, err error) {
+	const step = 1 << 20
+	for len(content) < size {
+		have := len(content)
+		content = append(content, make([]byte, min(step, size-have))...)
+		if _, err := io.ReadFull(in, content[have:]); err != nil {
+			return nil, err
+		}
 	}
-	return time.Duration(us) * time.Microsecond
+	return content, nil
+}
+
+// send sends a frame. fill appends its content; nil: it has none. An error means that the wire has ended; without one the
+// frame may still not arrive.
+func (w *wire) send(k kind, id uint64, fill func([]byte) []byte) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for w.err == nil && len(w.out) > outBytes {
+		w.room.Wait()
+	}
+	if w.err != nil {
+		return w.err
+	}
+	at := len(w.out)
+	w.out = append(w.out, byte(k))
+	w.out = binary.BigEndian.AppendUint64(w.out, id)
+	w.out = append(w.out, 0, 0, 0, 0)
+	if fill != nil {
+		w.out = fill(w.out)
+	}
+	size := len(w.out) - at - frameHeader
+	if size > contentBytes {
+		w.out = w.out[:at]
+		return fmt.Errorf("relay: frame of %d bytes", size)
+	}
+	binary.BigEndian.PutUint32(w.out[at+frameHeader-4:], uint32(size)) //nolint:gosec // compared above
+	if w.writing {
+		return nil // whoever writes goes on with it
+	}
+	w.writing = true
+	w.writeLocked()
+	w.writing = false
+	w.room.Broadcast()
+	return w.err
+}
+
+// writeLocked writes what there is, and what is added meanwhile. It gives mu up while it writes.
+func (w *wire) writeLocked() {
+	for len(w.out) > 0 && w.err == nil {
+		b := w.out
+		w.out = w.spare[:0]
+		w.mu.Unlock()
+		if err := w.write(b); err != nil {
+			_ = w.close(fmt.Errorf("write: %w", err))
+		}
+		w.mu.Lock()
+		if w.spare = b; cap(b) > 2*outBytes {
+			w.spare = nil
+		}
+		w.room.Broadcast()
+	}
+}
+
+func (w *wire) write(b []byte) error {
+	for part := range slices.Chunk(b, writeBytes) {
+		_ = w.conn.SetWriteDeadline(time.Now().Add(pingWait))
+		if _, err := w.conn.Write(part); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// flush waits until what was sent has been written, or cannot be.
+func (w *wire) flush() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for w.writing && w.err == nil {
+		w.room.Wait()
+	}
+}
+
+// check finds out whether the other side is still there.
+func (w *wire) check() {
+	now, heard := w.now(), w.heard.Load()
+	w.mu.Lock()
+	if w.err != nil {
+		w.mu.Unlock()
+		return
+	}
+	silence := time.Duration(now - heard)
+	lost := heard < w.asked
+	ask := !lost && silence >= pingAfter
+	switch {
+	case lost:
+	case ask:
+		w.asked = now
+		w.watch.Reset(pingWait)
+	default:
+		w.watch.Reset(pingAfter - silence)
+	}
+	w.mu.Unlock()
+	switch {
+	case lost:
+		_ = w.close(errSilent)
+	case ask:
+		_ = w.send(kindPing, 0, nil)
+	}
+}
+
+// close ends the wire and returns why it ended first.
+func (w *wire) close(why error) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.err == nil {
+		w.err = why
+		if w.watch != nil {
+			w.watch.Stop()
+		}
+		close(w.gone)
+		_ = w.conn.NetConn().Close() // not that of TLS, which writes
+		w.room.Broadcast()
+	}
+	return w.err
+}
+
+// ended returns why the wire has ended, nil while it has not.
+func (w *wire) ended() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.err
 }
