@@ -25,14 +25,15 @@ func TestBenchReport(t *testing.T) {
 		{Sessions: 4000, Talking: 4000, Failure: "chat: refused"},
 	}}}}
 	r.take([]benchRow{
-		{Name: nameRelay, Rounds: []benchFigures{{PerSecond: 100, P50Micros: 200}, {PerSecond: 200, P50Micros: 200}}},
-		{Name: nameOf("websocket"), Rounds: []benchFigures{{PerSecond: 80, P50Micros: 210}, half}},
+		{Name: nameRelay, Rounds: []benchFigures{{PerSecond: 100, CPUMicros: 5, P50Micros: 200}, {PerSecond: 200, CPUMicros: 5, P50Micros: 200}}},
+		{Name: nameOf("websocket"), Rounds: []benchFigures{{PerSecond: 80, CPUMicros: 8, P50Micros: 210}, half}},
 		{Name: "<other> & co", Rounds: []benchFigures{broken, broken}},
 	})
 	text := r.text()
 	for _, want := range []string{
 		"| TCP relay | 200 | 1.00 |", "| stanzagate, websocket | 80 | 0.80 |", "| <other> & co | failed: round 1: idle: no / luck: and a log |",
-		"| WebSocket, messages/s, × | ≥ 0.75 | 0.80 | yes |", "| WebSocket, p50, × | ≤ 1.1 | 1.50 | no |", "| BOSH, messages/s, × | ≥ 0.3 | – | not measured |",
+		"| WebSocket, messages/s, × | ≥ 0.75 | 0.80 |  | yes |", "| WebSocket, p50, × | ≤ 1.1 | 1.50 |  | no |", "| BOSH, messages/s, × | ≥ 0.3 | – |  | not measured |",
+		"| WebSocket, CPU µs per message | ≤ 5 | 8.00 | 4.16 | no; scaled: yes |",
 		"| stanzagate, bosh | 4000 | failed: chat: refused |", "- stanzagate, websocket: failed: round 2: 2 messages lost",
 	} {
 		if !strings.Contains(text, want) {

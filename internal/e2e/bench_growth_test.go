@@ -98,6 +98,9 @@ func (b *benchPlan) growAll(t *testing.T, subjects []*subject) (all []benchGrowt
 		}
 		g := benchGrowth{Name: s.name}
 		for _, n := range b.growth {
+			if last := len(g.Points) - 1; last >= 0 && g.Points[last].Sessions == min(n, mostSessions(idleFiles(s.name))) {
+				break // cut to the same size
+			}
 			start := time.Now()
 			p := b.grow(s, n)
 			if b.over() {
@@ -109,6 +112,11 @@ func (b *benchPlan) growAll(t *testing.T, subjects []*subject) (all []benchGrowt
 		all = append(all, g)
 	}
 	return all
+}
+
+func idleFiles(name string) float64 {
+	idle, _ := filesPerSession(name)
+	return idle
 }
 
 func (b *benchPlan) grow(s *subject, sessions int) benchPoint {
