@@ -231,5 +231,5 @@ func (c *Client) link(address string) *link {
 	return l
 }
 
-// linkLife is after how long without use a link may be forgotten. Idle connections end sooner, at the server.
+// linkLife is after how long without use a link may be forgotten.
 const linkLife = time.Hour

@@ -136,7 +136,7 @@ func count(ctx context.Context, t *testing.T, processes []*replicaProcess) (n ui
 }
 
 // freezeLong is longer than it takes others to notice and to take the sessions over.
-const freezeLong = pingAfter + pingWait + redialTimeout + 3*processLease/2
+const freezeLong = silence + beat + redialTimeout + 3*processLease/2
 
 // freeze freezes and thaws a replica.
 func freeze(ctx context.Context, t *testing.T, p *replicaProcess) (freezes int) {

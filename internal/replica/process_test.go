@@ -224,7 +224,7 @@ func (p *replicaProcess) ready(ctx context.Context) bool {
 }
 
 // askTimeout is longer than it takes to notice that an owner is frozen.
-const askTimeout = pingAfter + pingWait + 2*redialTimeout
+const askTimeout = silence + beat + 2*redialTimeout
 
 func ask(ctx context.Context, url string) (status int, answer string) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)

@@ -60,7 +60,7 @@ func TestRelayIsTransparent(t *testing.T) {
 	c := newClient(t, identity(t, "k"))
 	r := httptest.NewRequest(http.MethodPost, "/http-bind/a%2Fb?x=1&y=%20", nil)
 	r.Header = http.Header{
-		"Content-Type": {"text/xml"}, "Accept-Encoding": {"gzip"}, "Cookie": {"a=b"}, "Connection": {"close, X-Drop"}, "X-Drop": {"1"},
+		"Content-Type": {"text/xml"}, "Accept-Encoding": {"gzip"}, "Cookie": {"a=b"}, "Connection": {"close", "X-Drop"}, "X-Drop": {"1"},
 		"X-Forwarded-For": {"203.0.113.1"}, "X-Forwarded-Proto": {"http"}, "Forwarded": {"for=203.0.113.2"}, "X-Forwarded-Host": {"evil"},
 		"Te": {"trailers"},
 	}

@@ -35,7 +35,7 @@ func outbound(req Request, to sessionstore.Replica, insist bool) *message {
 			m.header[name] = values
 		}
 	}
-	if hop := r.Header.Get("Connection"); hop != "" {
+	for _, hop := range r.Header["Connection"] {
 		for value := range strings.SplitSeq(hop, ",") {
 			delete(m.header, http.CanonicalHeaderKey(strings.TrimSpace(value))) // RFC 9110 §7.6.1: what the browser names there
 		}

@@ -70,7 +70,9 @@ func (c *served) begin(id uint64, m *message) error {
 		return errMessage
 	case c.finishing:
 		cancel()
-		return nil // the wire is about to end
+		// Not by the reader: those of both sides could wait for each other.
+		c.aside.Go(func() { _ = c.send(kindAnswer, id, (&answer{says: saysFenced}).append) })
+		return nil
 	}
 	busy := len(c.requests) >= heldPerConnection
 	c.requests[id] = cancel

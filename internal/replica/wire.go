@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -25,7 +26,7 @@ type wire struct {
 	gone chan struct{} // closed with the wire
 
 	heard atomic.Int64   // when something last came, in nanoseconds since born
-	pongs sync.WaitGroup // waited for by run, which adds to it
+	aside sync.WaitGroup // what is written by nobody who sent it; added to under mu while not ended, and by run, which waits
 
 	mu sync.Mutex
 	// guarded by mu
@@ -34,7 +35,7 @@ type wire struct {
 	room       *sync.Cond // signalled when out has been written, and at the end
 	err        error      // why the wire has ended
 	watch      *time.Timer
-	asked      int64 // when the other side was last asked to answer, as heard
+	checked    int64 // when check last ran, as heard
 }
 
 // kind is what a frame is.
@@ -44,24 +45,27 @@ const (
 	kindRequest kind = iota + 1 // to the owner
 	kindCancel                  // to the owner: nobody waits for the answer any more
 	kindAnswer                  // to the browser side
-	kindPing
-	kindPong
+	kindBeat                    // to both: a sign of life
 )
 
 const (
 	// protocol is what both sides agree on in the TLS handshake. Gateways of which one does not know it do not talk.
 	protocol = "stanzagate-relay-1"
-	// A side from which nothing has come for pingAfter is asked, and is gone if it does not answer within pingWait. That
-	// is also how long it may take in nothing of what is written to it.
-	pingAfter = time.Second
-	pingWait  = 2 * time.Second
+	// Each side sends a sign of life every beat if it sends nothing else, and is gone when not a byte has come for silence.
+	// It is not asked for one: on a slow link both question and answer could be behind much else.
+	beat    = 500 * time.Millisecond
+	silence = 5 * beat
+	// takeIn is how long a side may take in nothing of what is written to it.
+	takeIn = 2 * time.Second
+	// A sender writes what others send for no longer than forOthers: there may always be more.
+	forOthers = time.Millisecond
 	// outBytes is how much may wait to be written before senders wait too.
 	outBytes = 1 << 20
 	// contentBytes bounds the content of a frame. Requests and answers have their own, lower limits.
 	contentBytes = 256 << 20
 	frameHeader  = 1 + 8 + 4
 	readBytes    = 16 << 10
-	writeBytes   = 256 << 10 // at a time, so that pingWait is for no more than this
+	writeBytes   = 256 << 10 // at a time, so that takeIn is for no more than this
 )
 
 var (
@@ -82,22 +86,18 @@ func (w *wire) run(take func(k kind, id uint64, content []byte) error) error {
 	w.heard.Store(w.now())
 	w.mu.Lock()
 	if w.err == nil {
-		w.watch = time.AfterFunc(pingAfter, w.check)
+		w.checked = w.now()
+		w.watch = time.AfterFunc(beat, w.check)
 	}
 	w.mu.Unlock()
-	defer w.pongs.Wait()
-	in := bufio.NewReaderSize(w.conn, readBytes)
+	defer w.aside.Wait()
+	in := bufio.NewReaderSize((*hearing)(w), readBytes)
 	for {
 		k, id, content, err := readFrame(in)
 		if err != nil {
 			return w.close(err)
 		}
-		w.heard.Store(w.now())
-		switch k {
-		case kindPing:
-			w.pongs.Go(w.pong) // if readers wrote, those of both sides could wait for each other
-		case kindPong:
-		default:
+		if k != kindBeat {
 			err = take(k, id, content)
 		}
 		if err != nil {
@@ -106,7 +106,16 @@ func (w *wire) run(take func(k kind, id uint64, content []byte) error) error {
 	}
 }
 
-func (w *wire) pong() { _ = w.send(kindPong, 0, nil) }
+// hearing is a wire as what it reads from. A part of a frame is a sign of life too.
+type hearing wire
+
+func (w *hearing) Read(b []byte) (int, error) {
+	n, err := w.conn.Read(b)
+	if n > 0 {
+		w.heard.Store((*wire)(w).now())
+	}
+	return n, err
+}
 
 func readFrame(in *bufio.Reader) (k kind, id uint64, content []byte, err error) {
 	head, err := in.Peek(frameHeader)
@@ -166,15 +175,19 @@ func (w *wire) send(k kind, id uint64, fill func([]byte) []byte) error {
 		return nil // whoever writes goes on with it
 	}
 	w.writing = true
-	w.writeLocked()
-	w.writing = false
-	w.room.Broadcast()
+	w.writeLocked(forOthers)
 	return w.err
 }
 
-// writeLocked writes what there is, and what is added meanwhile. It gives mu up while it writes.
-func (w *wire) writeLocked() {
+// writeLocked writes what there is, and what is added meanwhile; what is left after limit another goroutine writes. It
+// gives mu up while it writes.
+func (w *wire) writeLocked(limit time.Duration) {
+	begun := w.now()
 	for len(w.out) > 0 && w.err == nil {
+		if w.now()-begun > int64(limit) {
+			w.aside.Go(w.writeRest)
+			return
+		}
 		b := w.out
 		w.out = w.spare[:0]
 		w.mu.Unlock()
@@ -187,11 +200,19 @@ func (w *wire) writeLocked() {
 		}
 		w.room.Broadcast()
 	}
+	w.writing = false
+	w.room.Broadcast()
+}
+
+func (w *wire) writeRest() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.writeLocked(math.MaxInt64)
 }
 
 func (w *wire) write(b []byte) error {
 	for part := range slices.Chunk(b, writeBytes) {
-		_ = w.conn.SetWriteDeadline(time.Now().Add(pingWait))
+		_ = w.conn.SetWriteDeadline(time.Now().Add(takeIn))
 		if _, err := w.conn.Write(part); err != nil {
 			return err
 		}
@@ -208,31 +229,28 @@ func (w *wire) flush() {
 	}
 }
 
-// check finds out whether the other side is still there.
+// check finds out whether the other side is still there, and shows it that this one is.
 func (w *wire) check() {
-	now, heard := w.now(), w.heard.Load()
 	w.mu.Lock()
 	if w.err != nil {
 		w.mu.Unlock()
 		return
 	}
-	silence := time.Duration(now - heard)
-	lost := heard < w.asked
-	ask := !lost && silence >= pingAfter
-	switch {
-	case lost:
-	case ask:
-		w.asked = now
-		w.watch.Reset(pingWait)
-	default:
-		w.watch.Reset(pingAfter - silence)
+	now := w.now()
+	// A check that comes late was frozen with its process: what has come meanwhile is still to be read.
+	late := now-w.checked > int64(2*beat)
+	lost := !late && now-w.heard.Load() >= int64(silence)
+	w.checked = now
+	quiet := !w.writing
+	if !lost {
+		w.watch.Reset(beat)
 	}
 	w.mu.Unlock()
 	switch {
 	case lost:
 		_ = w.close(errSilent)
-	case ask:
-		_ = w.send(kindPing, 0, nil)
+	case quiet:
+		_ = w.send(kindBeat, 0, nil)
 	}
 }
 

@@ -67,10 +67,10 @@ func TestWireRefuses(t *testing.T) {
 	}
 	// To cancel what is over means nothing.
 	conn := member(t, o, id)
-	if _, err := conn.Write(append(frame(kindCancel, 7, 0, nil), frame(kindPing, 0, 0, nil)...)); err != nil {
+	if _, err := conn.Write(append(frame(kindCancel, 7, 0, nil), frame(kindBeat, 0, 0, nil)...)); err != nil {
 		t.Fatal(err)
 	}
-	if k := make([]byte, 1); readByte(t, conn, k) != byte(kindPong) {
+	if k := make([]byte, 1); readByte(t, conn, k) != byte(kindBeat) {
 		t.Errorf("frame of kind %d", k[0])
 	}
 }
@@ -83,8 +83,8 @@ func readByte(t *testing.T, conn net.Conn, b []byte) byte {
 	return b[0]
 }
 
-// Both sides send more than fits on the way, at the same time, while they ask each other for a sign of life: neither waits
-// for the other.
+// Both sides send more than fits on the way, at the same time, with signs of life between: neither waits for the
+// other.
 func TestWireIsNotStuck(t *testing.T) {
 	a, b := pipeOfWires(t)
 	const frames, size = 64, 1 << 20
@@ -102,7 +102,7 @@ func TestWireIsNotStuck(t *testing.T) {
 		})
 		talk.Go(func() {
 			for i := range frames {
-				_ = w.send(kindPing, 0, nil)
+				_ = w.send(kindBeat, 0, nil)
 				if err := w.send(kindAnswer, uint64(i), func(b []byte) []byte { return append(b, make([]byte, size)...) }); err != nil {
 					t.Error(err)
 				}
