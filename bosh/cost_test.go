@@ -40,7 +40,7 @@ func TestCostAllocationsPerRequest(t *testing.T) {
 // What a session costs while nothing happens: itself, its stream, and a request that is held behind net/http. The other
 // ends of both connections are outside of this process's memory.
 func TestCostIdleSession(t *testing.T) {
-	const sessions, limit = 1000, 15 << 10
+	const sessions, limit = 1000, 11 << 10
 	srv := startStub(t)
 	srv.parks = true
 	h, web := costServer(t, Config{Dialer: newDialer(t, srv.setting()), Origins: anyOrigins(t)})

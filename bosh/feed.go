@@ -70,9 +70,13 @@ const restAfter = 2 * time.Second
 func (f *feed) run() {
 	for f.wanted() {
 		if !f.stream.Wait(restAfter) {
-			// A goroutine that has passed stanzas on has a stack of 8 KiB. While nothing comes a fresh one waits, in the
-			// 2 KiB that goroutines begin with.
-			f.s.goLocked(f.rest)
+			// A goroutine that has passed stanzas on has a stack of 8 KiB. While nothing comes there is none, or where that
+			// cannot be a fresh one waits, in the 2 KiB that goroutines begin with.
+			f.s.h.wg.Add(1)
+			if !f.stream.Await(f.awake) {
+				f.s.h.wg.Done()
+				f.s.goLocked(f.rest)
+			}
 			return
 		}
 		if err := f.receive(); err != nil {
@@ -80,6 +84,13 @@ func (f *feed) run() {
 			return
 		}
 	}
+}
+
+// awake is run again. Handler.wg has counted it all the time.
+func (f *feed) awake() {
+	defer f.s.h.wg.Done()
+	defer f.s.contain()
+	f.run()
 }
 
 // rest is run while there is nothing to read.

@@ -142,9 +142,10 @@ func (s *Stream) shut(polite bool) {
 func (l *link) cut() {
 	if tc, ok := l.conn.(*tls.Conn); ok {
 		_ = tc.NetConn().Close()
-		return
+	} else {
+		_ = l.conn.Close()
 	}
-	_ = l.conn.Close()
+	l.ring()
 }
 
 // finish ends the stream for the reason that Recv found, answers the server (UP-041, UP-042, UP-043) and returns what

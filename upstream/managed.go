@@ -326,7 +326,7 @@ func (s *Stream) askedLocked() {
 	due := s.m.asked.Add(s.m.patience())
 	if l := s.link; l.readBy.Before(s.m.asked) || l.readBy.After(due) {
 		l.readBy = due
-		_ = l.conn.SetReadDeadline(l.readBy)
+		l.limit(l.readBy)
 	}
 }
 

@@ -50,7 +50,10 @@ type way struct {
 }
 
 // close closes the connection; TLS says close_notify first, with a deadline of its own (crypto/tls).
-func (l *link) close() { _ = l.conn.Close() }
+func (l *link) close() {
+	_ = l.conn.Close()
+	l.ring()
+}
 
 // establish finds, connects, secures and opens: it returns a link whose reader stands right behind the features, and
 // those, which are valid until the next read. Redirects are followed (UP-044).

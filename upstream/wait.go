@@ -56,6 +56,38 @@ func (s *Stream) undisturbed(l *link) bool {
 	return true
 }
 
+// Await is Park without a goroutine: it has ring called, once, on a goroutine of its own, when Park would return, or earlier.
+// It reports false where it cannot wait; then the stream is the caller's still.
+func (s *Stream) Await(ring func()) bool {
+	l := s.current()
+	if !l.rd.in.Await(ring) {
+		return false
+	}
+	// What has happened since Wait did not ring.
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.m != nil && !s.m.asked.IsZero(), s.link != l, s.closed:
+		l.rd.in.Ring()
+	case !l.readBy.IsZero():
+		l.rd.in.RingIn(time.Until(l.readBy))
+	}
+	return true
+}
+
+// limit sets the deadline for reading, whoever reads or waits to.
+func (l *link) limit(t time.Time) {
+	_ = l.conn.SetReadDeadline(t)
+	l.ring()
+}
+
+// ring ends Await.
+func (l *link) ring() {
+	if l.rd != nil {
+		l.rd.in.Ring()
+	}
+}
+
 // Park is Wait without a limit, for a goroutine that does nothing else: an idle stream then needs no more than the smallest
 // stack there is. It must follow a Wait that returned false. What Recv watches for ends it as well.
 func (s *Stream) Park() { _ = s.current().rd.in.Park() }

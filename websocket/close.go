@@ -226,7 +226,7 @@ func (s *session) awaitDown() {
 	select {
 	case <-down:
 	case <-ctx.Done():
-		_ = s.sock.Conn.Close()
+		s.sock.cut()
 		<-down
 	}
 }

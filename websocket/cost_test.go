@@ -35,7 +35,7 @@ func TestCostAllocationsPerStanza(t *testing.T) {
 // An idle session must stay small: what the process needs per logged-in session, beyond what the test's own ends of the
 // two connections need.
 func TestCostIdleSession(t *testing.T) {
-	const n, limitKiB = 1000, 10.5
+	const n, limitKiB = 1000, 7.0
 	addr := tcpServe(t, func(c net.Conn) { _, _ = io.Copy(c, c) })
 	empty := footprint()
 	for range n {

@@ -34,7 +34,7 @@ func (s *session) runDown(stream *upstream.Stream) {
 		}
 	})
 	if resting {
-		go s.restDown(stream)
+		s.pauseDown(stream)
 		return
 	}
 	s.mu.Lock()

@@ -106,7 +106,7 @@ func (s *session) kill() {
 	s.mu.Lock()
 	stream := s.stream
 	s.mu.Unlock()
-	_ = s.sock.Conn.Close()
+	s.sock.cut()
 	if stream != nil {
 		_ = stream.Cut()
 	}

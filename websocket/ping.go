@@ -115,7 +115,7 @@ func (s *session) pingLocked(now time.Duration) func() {
 			return nil
 		case now >= s.pinged+every:
 			s.loss = "connection-timeout"
-			return func() { _ = s.sock.Conn.Close() }
+			return s.sock.cut
 		}
 	}
 	if s.pinged == 0 && now >= s.sock.quietSince()+every {

@@ -107,7 +107,7 @@ func (s *session) start() {
 func (s *session) run() {
 	s.guard(s.up)
 	if s.resting {
-		go s.rest()
+		s.pause()
 		return
 	}
 	defer s.h.leave(s)

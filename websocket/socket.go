@@ -124,6 +124,27 @@ func (k *socket) wake(d time.Duration) {
 	defer k.limit.Unlock()
 	k.woken = true
 	_ = k.Conn.SetReadDeadline(time.Now().Add(d))
+	k.in.Ring()
+}
+
+// await has awake called when there is something to read, or when the reader has to look. It reports false if that cannot
+// be; then the socket is the caller's still.
+func (k *socket) await(awake func()) bool {
+	if !k.in.Await(awake) {
+		return false
+	}
+	k.limit.Lock()
+	defer k.limit.Unlock()
+	if k.woken { // before Await
+		k.in.Ring()
+	}
+	return true
+}
+
+// cut closes the connection, without a word.
+func (k *socket) cut() {
+	_ = k.Conn.Close()
+	k.in.Ring()
 }
 
 // Write is for coder/websocket: control frames, and messages where compression is on.
@@ -152,7 +173,7 @@ func (k *socket) flush() error {
 		err = k.writeAll(*b)
 		k.out.done(b, err)
 		if err != nil {
-			_ = k.Conn.Close() // part of a frame may be out; the reader ends the session
+			k.cut() // part of a frame may be out; the reader ends the session
 			return err
 		}
 	}
@@ -190,7 +211,9 @@ func (k *socket) Close() error {
 	}
 	k.out.wr.Unlock()
 	k.out.end()
-	return k.Conn.Close()
+	err := k.Conn.Close()
+	k.in.Ring()
+	return err
 }
 
 var errSocketClosed = errors.New("websocket is closed")

@@ -23,7 +23,7 @@ type upstate struct {
 
 	browserGone bool // the WebSocket is closed, or lost
 
-	resting bool  // up goes on as rest
+	resting bool  // up goes on after a pause
 	restErr error // what rest came to
 }
 

@@ -94,10 +94,14 @@ func (p *Response) Watch(gone func()) {
 		p.heard = true
 		return
 	}
+	if p.quiet && p.arrival.Await(func() { p.watch(gone) }) {
+		return
+	}
 	go p.watch(gone)
 }
 
-// watch waits until something comes. Its stack must stay small meanwhile; what needs more comes afterwards.
+// watch waits until something comes, if it has not, as where there is no Alarm. Its stack must stay small meanwhile; what
+// needs more comes afterwards.
 func (p *Response) watch(gone func()) {
 	if p.quiet {
 		p.more, _ = p.arrival.Wait()
@@ -180,6 +184,7 @@ func (p *Response) End() {
 		// As long as the server itself would wait for another request. Under mu: once watch has seen answered the server
 		// may have the connection, and sets deadlines of its own.
 		_ = p.conn.SetReadDeadline(time.Now().Add(p.lot.idle))
+		p.arrival.RingIn(p.lot.idle)
 	}
 	p.mu.Unlock()
 	switch {
@@ -190,7 +195,7 @@ func (p *Response) End() {
 		_ = p.conn.Close()
 		p.lot.remove(p)
 	case !keep || p.lot.isClosed():
-		_ = p.conn.Close() // watch sees it
+		p.hangUp() // watch sees it
 	}
 }
 
@@ -199,8 +204,14 @@ func (p *Response) closeIdle() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.answered {
-		_ = p.conn.Close()
+		p.hangUp()
 	}
+}
+
+// hangUp closes the connection under watch.
+func (p *Response) hangUp() {
+	_ = p.conn.Close()
+	p.arrival.Ring()
 }
 
 // giveBack has the server go on.

@@ -7,6 +7,7 @@ import (
 	"net"
 	"sync"
 	"syscall"
+	"time"
 )
 
 const (
@@ -32,6 +33,7 @@ type Buffer struct {
 	full   bool   // the last read left no room: more is likely waiting
 
 	below *Watch // what Park waits for where raw is nil; nil if that cannot be
+	alarm Alarm  // of Await
 
 	parking bool // try reads into first
 	first   [16]byte
@@ -83,6 +85,24 @@ func (b *Buffer) Park() error {
 	}
 	return err
 }
+
+// Await is Park without a goroutine: it has ring called, once, on a goroutine of its own, when there is something to read,
+// when the connection ends, or when Ring is called; it reads nothing. See Alarm for what it does not notice. It reports false
+// where it cannot wait, and then b is the caller's still; else b belongs to ring.
+func (b *Buffer) Await(ring func()) bool {
+	b.release()
+	if b.raw != nil {
+		return b.alarm.set(b.raw, ring)
+	}
+	b.small, b.buf = nil, nil
+	return b.alarm.set(b.below.raw, ring)
+}
+
+// Ring ends Await. Any goroutine may call it.
+func (b *Buffer) Ring() { b.alarm.Ring() }
+
+// RingIn ends Await after d.
+func (b *Buffer) RingIn(d time.Duration) { b.alarm.RingIn(d) }
 
 // Rest gives back what an empty Buffer holds, for when its owner turns to something that takes long.
 func (b *Buffer) Rest() {

@@ -7,8 +7,10 @@ import (
 	"syscall"
 )
 
-// Watch waits for a connection without reading from it. It belongs to one goroutine.
+// Watch waits for a connection without reading from it. It belongs to one goroutine, but for its Alarm.
 type Watch struct {
+	Alarm
+
 	raw  syscall.RawConn
 	try  func(fd uintptr) bool // look
 	seen int                   // what look found: bytes, 0 for the end
@@ -37,3 +39,7 @@ func (w *Watch) Wait() (more bool, err error) {
 	}
 	return w.seen > 0, w.err
 }
+
+// Await is Wait without a goroutine: it has ring called, once, on a goroutine of its own, when Wait would find something, or
+// when Ring is called. It reports false where that cannot be.
+func (w *Watch) Await(ring func()) bool { return w.set(w.raw, ring) }
