@@ -38,7 +38,8 @@
 //	  feed.go                  what is read from servers
 //	  timer.go bounce.go drain.go
 //
-// Ownership: a session has one mutex, one timer, and one goroutine for each stream, which reads from it. Nothing that may
+// Ownership: a session has one mutex, one timer, and one goroutine for each stream, which reads from it while there is
+// something to read. Nothing that may
 // block is done under the mutex. What is written to a server is written by the goroutine of the request that brought it; a
 // server that takes nothing holds up that request alone. Where the browser does not fetch what comes for it, reading from the
 // server stops (Config.QueueBytes), so that TCP makes the server wait.

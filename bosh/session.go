@@ -18,9 +18,9 @@ import (
 )
 
 // session is the shell of one machine: it has the mutex, the timer, the requests that wait and the streams, and carries
-// effects out. No I/O is done under mu. Its goroutines are one for each stream (feed.run), one that writes upstream while
-// there is more to write than the requests' own goroutines do (lane.go), and what closes streams at the end; all of them
-// end soon after the session does, and Handler.wg counts them. Locks are taken in the order mu, those of replica.Record.
+// effects out. No I/O is done under mu. Its goroutines are one for each stream (feed.run) while there is something to read,
+// one that writes upstream while there is more to write than the requests' own goroutines do (lane.go), and what closes
+// streams at the end; all of them end soon after the session does, and Handler.wg counts them, and feeds without one. Locks are taken in the order mu, those of replica.Record.
 type session struct {
 	// immutable once Handler knows it
 	h             *Handler

@@ -24,7 +24,7 @@
 // browser. Up owns the session: it is the only one that reads or closes the WebSocket, and it takes everything down at the
 // end. Whoever else wants an end (down, the timer, Drain) seals what goes to the browser and leaves the rest to up. One
 // timer per session, never touched by a message, looks after everything that depends on time. Up and down are roles: while
-// there is nothing to do, smaller goroutines stand in for them (rest.go).
+// there is nothing to do nobody plays them (rest.go).
 //
 // Nothing is written before it must be: what up has for the server, and what anybody has for the browser, leaves in one
 // write before the goroutine waits for more. So many elements share a system call when many are there, and none waits when
