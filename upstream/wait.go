@@ -60,7 +60,10 @@ func (s *Stream) undisturbed(l *link) bool {
 // It reports false where it cannot wait; then the stream is the caller's still.
 func (s *Stream) Await(ring func()) bool {
 	l := s.current()
+	since := l.rd.since
+	l.rd.since = time.Time{} // nobody reads from now on, and who is woken by an <r/> may wait for the browser first (see overdue)
 	if !l.rd.in.Await(ring) {
+		l.rd.since = since
 		return false
 	}
 	// What has happened since Wait did not ring.

@@ -13,7 +13,7 @@ import (
 // it. And what happened before it was set does not ring it: who sets it looks again at what might have.
 type Alarm struct {
 	id    atomic.Uint64 // in the poller; 0: not set
-	timer *time.Timer   // of SetFor; guarded by the poller
+	timer *time.Timer   // of RingIn; guarded by the poller
 }
 
 // set has ring called, once, on a goroutine of its own: when there is something to read, or the connection ends, or Ring is
