@@ -62,13 +62,17 @@ func TestCostIdleSession(t *testing.T) {
 		}
 		waitFor(t, func() bool { return h.parkedNow() == h.Sessions() })
 	}
-	rest := func() { time.Sleep(2*restAfter + time.Second) } // no event tells that a stream is parked
-	open(10)                                                 // pools and tables are there from now on
+	stacks := make([]byte, 16<<20)
+	rest := func() { // until nobody reads: what is at rest has no goroutine, or one that only waits
+		waitFor(t, func() bool { return !bytes.Contains(stacks[:runtime.Stack(stacks, true)], []byte(".(*feed).run(")) })
+	}
+	open(10) // pools and tables are there from now on
 	rest()
 	before := footprint()
 	open(sessions)
 	rest()
 	each := (footprint() - before) / sessions
+	runtime.KeepAlive(stacks) // it is in both
 	t.Logf("%d bytes per session", each)
 	if each > limit {
 		t.Errorf("%d bytes per idle session, more than %d", each, limit)
